@@ -1,0 +1,148 @@
+"""What is wanted: the configuration tree, and the host specs derived from it.
+
+Frozen models that forbid unknown keys. Times are in seconds, sizes in the unit of the name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+
+
+class Spec(BaseModel):
+    """Base of every spec: immutable, and strict about keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mode(StrEnum):
+    """How replicas are placed into processes."""
+
+    SINGLE = "single"
+    MULTI = "multi"
+    HYBRID = "hybrid"
+    AUTO = "auto"
+
+
+class RestartSpec(Spec):
+    """When and how often a replica is started again.
+
+    The first restart inside the window is immediate; then `backoff_s` doubles up to `backoff_max_s`.
+    """
+
+    policy: Literal["always", "on-failure", "never"] = "on-failure"
+    max_restarts: int = Field(5, ge=0)
+    window_s: float = Field(60.0, gt=0)
+    backoff_s: float = Field(0.5, ge=0)
+    backoff_max_s: float = Field(30.0, ge=0)
+
+
+class HealthSpec(Spec):
+    """How often health is asked for, and how long an answer may take."""
+
+    interval_s: float = Field(2.0, gt=0)
+    timeout_s: float = Field(0.2, gt=0)
+
+
+class LimitsSpec(Spec):
+    """Resource limits of a host that holds the component."""
+
+    memory_mb: int | None = Field(None, gt=0)
+
+
+class ComponentSpec(Spec):
+    """One component, as `[components.NAME]` declares it."""
+
+    name: Name
+    use: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    depends_on: tuple[Name, ...] = ()
+    prefix: str = Field("", pattern=r"^(/[^\s?#]*)?$")
+    replicas: int = Field(1, ge=1, le=256)
+    group: Name | None = None
+    preload: bool = True
+    essential: bool = False
+    config: dict[str, Any] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict)
+    restart: RestartSpec = RestartSpec()
+    grace_period_s: float = Field(15.0, ge=0)
+    startup_timeout_s: float = Field(60.0, gt=0)
+    health: HealthSpec = HealthSpec()
+    limits: LimitsSpec = LimitsSpec()
+
+
+class AppSpec(Spec):
+    """`[app]`."""
+
+    name: Name = "app"
+    mode: Mode = Mode.SINGLE
+    orphan_grace_s: float = Field(30.0, gt=0)
+
+
+class GatewaySpec(Spec):
+    """`[gateway]`: where clients of the backend connect. Port 0 takes any free port."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+
+
+class BusSpec(Spec):
+    """`[bus]`. `auto`: memory in single mode, else an embedded Valkey."""
+
+    url: str = Field("auto", pattern=r"^(auto|memory://|(redis|rediss|unix)://\S+)$")
+
+
+class ControlSpec(Spec):
+    """`[control]`: the control plane's API over TCP; the Unix socket is always there."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8900, ge=0, le=65535)
+
+
+class ProfileSpec(Spec):
+    """`[profiles.NAME]`: a named choice of components."""
+
+    components: tuple[Name, ...]
+
+
+class Settings(Spec):
+    """The whole configuration, validated."""
+
+    app: AppSpec = AppSpec()
+    gateway: GatewaySpec = GatewaySpec()
+    bus: BusSpec = BusSpec()
+    control: ControlSpec = ControlSpec()
+    components: dict[Name, ComponentSpec] = Field(default_factory=dict)
+    profiles: dict[Name, ProfileSpec] = Field(default_factory=dict)
+
+
+class ReplicaSpec(Spec):
+    """One replica that a host is to hold."""
+
+    id: str
+    component: ComponentSpec
+
+
+class HostSpec(Spec):
+    """Everything a host needs to know to run; it crosses a process boundary as JSON.
+
+    `public_fd` is an inherited listening socket for the gateway. `autostart` is for hosts that
+    somebody else placed (`ctl host NAME`): they start their replicas without waiting for a command.
+    """
+
+    id: str
+    app: Name
+    mode: Mode
+    node: str = "local"
+    bus_url: str
+    home: str
+    sockets: str
+    project: str
+    replicas: tuple[ReplicaSpec, ...]
+    listen: str = ""
+    public_fd: int | None = None
+    lifeline_fd: int | None = None
+    autostart: bool = False
