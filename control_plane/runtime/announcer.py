@@ -1,0 +1,83 @@
+"""Sends a host's messages to the control plane, in order, without ever making the host wait.
+
+A bounded queue and one sender. While the bus is away messages are dropped and counted, oldest first:
+heartbeats carry the whole truth, so the next one that gets through repairs what was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+from contracts.errors import BusError
+from contracts.messages import Message, to_fields
+from control_plane.brokers import StreamTransport
+
+EVENTS_KEPT = 10_000
+QUEUE_LENGTH = 512
+SEND_TIMEOUT_S = 5.0
+
+
+def events_stream(app: str) -> str:
+    """Return the name of the stream that hosts write."""
+    return f"{app}:ctl:events"
+
+
+def requests_stream(app: str) -> str:
+    """Return the name of the stream that the control plane alone consumes."""
+    return f"{app}:ctl:requests"
+
+
+def commands_stream(app: str, component: str) -> str:
+    """Return the name of the stream of commands to a component's replicas."""
+    return f"{app}:ctl:commands:{component}"
+
+
+class Announcer:
+    """Appends events to `{app}:ctl:events`."""
+
+    def __init__(
+        self, transport: StreamTransport, *, app: str, node: str, utc_now: Callable[[], datetime]
+    ) -> None:
+        self._transport = transport
+        self._stream = events_stream(app)
+        self._node = node
+        self._utc_now = utc_now
+        self._queue: deque[Message] = deque(maxlen=QUEUE_LENGTH)
+        self._waiting = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.dropped = 0
+
+    def announce(self, message: Message) -> None:
+        """Queue a message; returns at once."""
+        if len(self._queue) == QUEUE_LENGTH:
+            self.dropped += 1
+        self._queue.append(message.model_copy(update={"node": self._node, "at": self._utc_now()}))
+        self._idle.clear()
+        self._waiting.set()
+
+    async def run(self) -> None:
+        """Send what is queued, until cancelled."""
+        while True:
+            await self._waiting.wait()
+            self._waiting.clear()
+            while self._queue:
+                await self._send(self._queue.popleft())
+            self._idle.set()
+
+    async def flush(self, *, timeout_s: float) -> None:
+        """Wait until everything queued was sent or dropped, at most `timeout_s`."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            self.dropped += len(self._queue)
+
+    async def _send(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._transport.append_log(self._stream, to_fields(message), max_len=EVENTS_KEPT)
+        except (BusError, TimeoutError):
+            self.dropped += 1

@@ -1,0 +1,134 @@
+"""`ComponentContext.call`: an HTTP request to another component, in this process or over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json as json_module
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from contracts.component import CallResponse, Directory, Endpoint
+from contracts.errors import ComponentError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+class Caller:
+    """Calls components through the directory; ready replicas take turns."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._turn = itertools.count()
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    async def call(
+        self,
+        component: str,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> CallResponse:
+        """Send the request and read the whole answer.
+
+        Raises:
+            ComponentError: no replica is ready (E5010), none answered within `timeout_s` (E5011),
+                or the connection broke (E5012).
+        """
+        endpoint = self._choose(component)
+        body = b"" if json is None else json_module.dumps(json).encode()
+        sent = {"content-type": "application/json", **(headers or {})} if body else dict(headers or {})
+        full_path = endpoint.prefix.rstrip("/") + "/" + path.lstrip("/")
+        try:
+            async with asyncio.timeout(timeout_s):
+                if endpoint.app is not None:
+                    return await _call_in_process(endpoint, method, full_path, sent, body)
+                return await self._call_remote(endpoint, method, full_path, sent, body)
+        except TimeoutError as exc:
+            raise ComponentError(
+                f"component '{component}' did not answer {method} {path} within {timeout_s:g} s", code="E5011"
+            ) from exc
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+    def _choose(self, component: str) -> Endpoint:
+        mine = [found for found in self._directory.endpoints() if found.component == component]
+        candidates = [found for found in mine if found.ready] or mine
+        if not candidates:
+            raise ComponentError(f"no replica of component '{component}' is ready", code="E5010")
+        return candidates[next(self._turn) % len(candidates)]
+
+    async def _call_remote(
+        self, endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> CallResponse:
+        import aiohttp
+
+        address = urlsplit(endpoint.address)
+        authority = "localhost" if address.scheme == "unix" else address.netloc
+        try:
+            session = self._session(endpoint.address)
+            async with session.request(
+                method, f"http://{authority}{path}", headers=headers, data=body
+            ) as answer:
+                return CallResponse(answer.status, dict(answer.headers), await answer.read())
+        except aiohttp.ClientError as exc:
+            raise ComponentError(
+                f"the connection to replica '{endpoint.replica}' broke", why=str(exc), code="E5012"
+            ) from exc
+
+    def _session(self, address: str) -> aiohttp.ClientSession:
+        import aiohttp
+
+        if address not in self._sessions:
+            parts = urlsplit(address)
+            connector: aiohttp.BaseConnector = (
+                aiohttp.UnixConnector(parts.path) if parts.scheme == "unix" else aiohttp.TCPConnector()
+            )
+            self._sessions[address] = aiohttp.ClientSession(connector=connector)
+        return self._sessions[address]
+
+
+async def _call_in_process(
+    endpoint: Endpoint, method: str, target: str, headers: Mapping[str, str], body: bytes
+) -> CallResponse:
+    path, _, query = target.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method.upper(),
+        "scheme": "http",
+        "path": path,
+        "raw_path": quote(path, safe="/%:@!$&'()*+,;=~").encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(b"host", b"localhost"), *((k.lower().encode(), v.encode()) for k, v in headers.items())],
+        "client": None,
+        "server": None,
+    }
+    incoming = iter([{"type": "http.request", "body": body, "more_body": False}])
+    status, sent_headers, chunks = 500, {}, []
+
+    async def receive() -> dict[str, Any]:
+        return next(incoming, {"type": "http.disconnect"})
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status, sent_headers
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            sent_headers = {k.decode().title(): v.decode("latin-1") for k, v in message.get("headers", ())}
+        else:
+            chunks.append(message.get("body", b""))
+
+    assert endpoint.app is not None
+    await endpoint.app(scope, receive, send)
+    return CallResponse(status, sent_headers, b"".join(chunks))

@@ -1,0 +1,176 @@
+"""Who answers what: endpoints of every component, learnt from the event stream.
+
+Replicas in this host are known at once, through the host; the others through `{app}:ctl:events`.
+Level-triggered: a heartbeat replaces everything known about its host. A host that was silent for
+three intervals is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.component import AsgiApp, Endpoint
+from contracts.messages import (
+    ComponentTransitioned,
+    HostHeartbeat,
+    HostStopping,
+    MalformedEntry,
+    Message,
+    from_fields,
+)
+from contracts.status import ReplicaReport, ReplicaState
+from control_plane.brokers import StreamTransport
+from control_plane.runtime.announcer import events_stream
+
+SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
+MISSED_INTERVALS = 3
+HISTORY_READ = 500
+
+
+@dataclass
+class _KnownHost:
+    address: str
+    last_seen_s: float
+    interval_s: float
+    replicas: dict[str, ReplicaReport] = field(default_factory=dict)
+
+
+class EventDirectory:
+    """Keeps the endpoints up to date from local hosts and from remote events."""
+
+    def __init__(
+        self, transport: StreamTransport, *, app: str, local_host: str, now_s: Callable[[], float]
+    ) -> None:
+        self._transport = transport
+        self._stream = events_stream(app)
+        self._local_host = local_host
+        self._now_s = now_s
+        self._hosts: dict[str, _KnownHost] = {}
+        self._local: dict[str, tuple[ReplicaReport, AsgiApp | None]] = {}
+        self._changed = asyncio.Event()
+
+    # What the host says of its own replicas.
+
+    def set_local(self, report: ReplicaReport, app: AsgiApp | None) -> None:
+        """Take note of the present state of a replica in this process."""
+        self._local[report.replica] = (report, app)
+        self._mark_changed()
+
+    # What gateways and callers ask.
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return every endpoint that may get requests, in the order of replica ids."""
+        found = [*self._local_endpoints(), *self._remote_endpoints()]
+        return sorted(found, key=lambda endpoint: (endpoint.component, endpoint.replica))
+
+    async def changes(self) -> AsyncIterator[Sequence[Endpoint]]:
+        """Iterate over the whole list, at once and after every change."""
+        previous: Sequence[Endpoint] | None = None
+        while True:
+            changed = self._changed
+            current = self.endpoints()
+            if current != previous:
+                previous = current
+                yield current
+            await changed.wait()
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the state of every known replica, by component."""
+        reports = [report for report, _ in self._local.values()]
+        reports += [report for host in self._hosts.values() for report in host.replicas.values()]
+        known: dict[str, dict[str, str]] = {}
+        for report in sorted(reports, key=lambda report: report.replica):
+            known.setdefault(report.component, {})[report.replica] = report.state
+        return known
+
+    # How it learns.
+
+    async def run(self) -> None:
+        """Read what was said so far, then follow the event stream, until cancelled."""
+        history = await self._transport.range(self._stream, count=HISTORY_READ, reverse=True)
+        position = history[0].id if history else "0-0"
+        for entry in reversed(history):
+            self._apply_fields(entry.fields)
+        while True:
+            entries = await self._transport.tail({self._stream: position}, count=100, block_s=10.0)
+            for _, entry in entries:
+                position = entry.id
+                self._apply_fields(entry.fields)
+
+    def _apply_fields(self, fields: Mapping[str, str]) -> None:
+        try:
+            message = from_fields(fields)
+        except MalformedEntry:
+            return
+        self._apply(message)
+
+    def _apply(self, message: Message) -> None:
+        match message:
+            case HostHeartbeat() if message.host != self._local_host:
+                self._hosts[message.host] = _KnownHost(
+                    message.endpoint,
+                    self._now_s(),
+                    message.interval_s,
+                    {report.replica: report for report in message.replicas},
+                )
+                self._forget_silent()
+                self._mark_changed()
+            case ComponentTransitioned() if message.host != self._local_host:
+                self._transition(message)
+                self._mark_changed()
+            case HostStopping() if message.host in self._hosts:
+                # Its replicas announce their drain one by one; nothing new goes there from here on.
+                self._hosts[message.host].replicas.clear()
+                self._mark_changed()
+            case _:
+                pass
+
+    def _transition(self, message: ComponentTransitioned) -> None:
+        host = self._hosts.setdefault(message.host, _KnownHost(message.endpoint, self._now_s(), 10.0))
+        host.address = message.endpoint or host.address
+        host.last_seen_s = self._now_s()
+        host.replicas[message.replica] = ReplicaReport(
+            component=message.component,
+            replica=message.replica,
+            state=message.to_state,
+            prefix=message.prefix,
+            health=message.health,
+            reason=message.reason,
+        )
+        if message.to_state in (ReplicaState.STOPPED, ReplicaState.LOST):
+            del host.replicas[message.replica]
+
+    def _forget_silent(self) -> None:
+        now_s = self._now_s()
+        for name, host in list(self._hosts.items()):
+            if now_s - host.last_seen_s > MISSED_INTERVALS * host.interval_s:
+                del self._hosts[name]
+
+    def _mark_changed(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _local_endpoints(self) -> Iterable[Endpoint]:
+        for report, app in self._local.values():
+            if report.state in SERVING and app is not None:
+                yield _endpoint(report, app=app)
+
+    def _remote_endpoints(self) -> Iterable[Endpoint]:
+        for host in self._hosts.values():
+            for report in host.replicas.values():
+                if report.state in SERVING and report.prefix:
+                    yield _endpoint(report, address=host.address)
+
+
+def _endpoint(report: ReplicaReport, *, address: str = "", app: AsgiApp | None = None) -> Endpoint:
+    return Endpoint(
+        component=report.component,
+        replica=report.replica,
+        prefix=report.prefix,
+        ready=report.state is ReplicaState.READY,
+        address=address,
+        app=app,
+    )
