@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from contracts.component import CallResponse, Directory, Endpoint
+from contracts.component import CallResponse, Endpoint
 from contracts.errors import ComponentError
+from control_plane.runtime.directory import EventDirectory
 
 if TYPE_CHECKING:
     import aiohttp
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Caller:
     """Calls components through the directory; ready replicas take turns."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: EventDirectory) -> None:
         self._directory = directory
         self._turn = itertools.count()
         self._sessions: dict[str, aiohttp.ClientSession] = {}
@@ -40,12 +41,13 @@ class Caller:
             ComponentError: no replica is ready (E5010), none answered within `timeout_s` (E5011),
                 or the connection broke (E5012).
         """
-        endpoint = self._choose(component)
         body = b"" if json is None else json_module.dumps(json).encode()
         sent = {"content-type": "application/json", **(headers or {})} if body else dict(headers or {})
-        full_path = endpoint.prefix.rstrip("/") + "/" + path.lstrip("/")
         try:
             async with asyncio.timeout(timeout_s):
+                await self._directory.caught_up()
+                endpoint = self._choose(component)
+                full_path = endpoint.prefix.rstrip("/") + "/" + path.lstrip("/")
                 if endpoint.app is not None:
                     return await _call_in_process(endpoint, method, full_path, sent, body)
                 return await self._call_remote(endpoint, method, full_path, sent, body)
@@ -79,7 +81,8 @@ class Caller:
             async with session.request(
                 method, f"http://{authority}{path}", headers=headers, data=body
             ) as answer:
-                return CallResponse(answer.status, dict(answer.headers), await answer.read())
+                sent_back = {name.title(): value for name, value in answer.headers.items()}
+                return CallResponse(answer.status, sent_back, await answer.read())
         except aiohttp.ClientError as exc:
             raise ComponentError(
                 f"the connection to replica '{endpoint.replica}' broke", why=str(exc), code="E5012"
@@ -116,10 +119,15 @@ async def _call_in_process(
         "server": None,
     }
     incoming = iter([{"type": "http.request", "body": body, "more_body": False}])
+    never_gone = asyncio.Event()
     status, sent_headers, chunks = 500, {}, []
 
     async def receive() -> dict[str, Any]:
-        return next(incoming, {"type": "http.disconnect"})
+        message = next(incoming, None)
+        if message is None:
+            await never_gone.wait()  # the caller stays until it has the answer, or cancels
+            return {"type": "http.disconnect"}
+        return message
 
     async def send(message: dict[str, Any]) -> None:
         nonlocal status, sent_headers

@@ -8,11 +8,12 @@ three intervals is forgotten.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.component import AsgiApp, Endpoint
+from contracts.errors import BusError
 from contracts.messages import (
     ComponentTransitioned,
     HostHeartbeat,
@@ -28,6 +29,9 @@ from control_plane.runtime.announcer import events_stream
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
 MISSED_INTERVALS = 3
 HISTORY_READ = 500
+EVENTS_READ = 100
+BLOCK_S = 30.0
+BUS_PAUSE_S = 1.0
 
 
 @dataclass
@@ -39,15 +43,27 @@ class _KnownHost:
 
 
 class EventDirectory:
-    """Keeps the endpoints up to date from local hosts and from remote events."""
+    """Keeps the endpoints up to date from local hosts and from remote events.
+
+    It follows the event stream only from the first time somebody asks: most hosts never do.
+    """
 
     def __init__(
-        self, transport: StreamTransport, *, app: str, local_host: str, now_s: Callable[[], float]
+        self,
+        transport: StreamTransport,
+        *,
+        app: str,
+        local_host: str,
+        now_s: Callable[[], float],
+        run: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._transport = transport
         self._stream = events_stream(app)
         self._local_host = local_host
         self._now_s = now_s
+        self._run = run
+        self._following: asyncio.Task[None] | None = None
+        self._caught_up = asyncio.Event()
         self._hosts: dict[str, _KnownHost] = {}
         self._local: dict[str, tuple[ReplicaReport, AsgiApp | None]] = {}
         self._changed = asyncio.Event()
@@ -68,6 +84,7 @@ class EventDirectory:
 
     async def changes(self) -> AsyncIterator[Sequence[Endpoint]]:
         """Iterate over the whole list, at once and after every change."""
+        self._start_following()
         previous: Sequence[Endpoint] | None = None
         while True:
             changed = self._changed
@@ -88,17 +105,42 @@ class EventDirectory:
 
     # How it learns.
 
-    async def run(self) -> None:
-        """Read what was said so far, then follow the event stream, until cancelled."""
-        history = await self._transport.range(self._stream, count=HISTORY_READ, reverse=True)
-        position = history[0].id if history else "0-0"
-        for entry in reversed(history):
-            self._apply_fields(entry.fields)
+    async def caught_up(self) -> None:
+        """Wait until what was said before now has been read."""
+        self._start_following()
+        await self._caught_up.wait()
+
+    def stop(self) -> None:
+        """Stop following the event stream."""
+        if self._following is not None:
+            self._following.cancel()
+
+    def _start_following(self) -> None:
+        if self._following is None:
+            self._following = self._run(self._follow())
+
+    async def _follow(self) -> None:
+        position = ""
         while True:
-            entries = await self._transport.tail({self._stream: position}, count=100, block_s=10.0)
+            try:
+                position = position or await self._read_history()
+                self._caught_up.set()
+                entries = await self._transport.tail(
+                    {self._stream: position}, count=EVENTS_READ, block_s=BLOCK_S
+                )
+            except BusError:
+                # What was known stays true until a host says otherwise; the transport reconnects.
+                await asyncio.sleep(BUS_PAUSE_S)
+                continue
             for _, entry in entries:
                 position = entry.id
                 self._apply_fields(entry.fields)
+
+    async def _read_history(self) -> str:
+        history = await self._transport.range(self._stream, count=HISTORY_READ, reverse=True)
+        for entry in reversed(history):
+            self._apply_fields(entry.fields)
+        return history[0].id if history else "0-0"
 
     def _apply_fields(self, fields: Mapping[str, str]) -> None:
         try:

@@ -11,7 +11,7 @@ import inspect
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -91,7 +91,7 @@ def _attribute_of(target: Any, part: str, spec: ComponentSpec) -> Any:
 
 def _as_factory(target: Any, spec: ComponentSpec) -> Factory:
     if inspect.isclass(target) and all(callable(getattr(target, name, None)) for name in _LIFECYCLE):
-        return target
+        return cast(Factory, target)
     if is_asgi_app(target):
         return _adapted(target)
     if inspect.isroutine(target) and not inspect.iscoroutinefunction(target):

@@ -1,0 +1,302 @@
+"""A host: one process with one event loop that holds replicas and obeys the control plane.
+
+It listens on a socket of its own, sends heartbeats and transitions, and carries out commands. It
+takes no decision about restarts: it reports, and does what it is told. Only when it is told to end
+(SIGTERM, the anchor's death) does it stop its replicas by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections import OrderedDict
+from collections.abc import Coroutine
+from typing import Any
+
+from contracts.component import AsgiApp
+from contracts.errors import BusError, ControlError
+from contracts.messages import (
+    Command,
+    CommandCompleted,
+    CommandFailed,
+    ComponentRegistered,
+    ComponentTransitioned,
+    HostHeartbeat,
+    HostStopping,
+    MalformedEntry,
+    ReportHost,
+    StartReplica,
+    StopReplica,
+    from_fields,
+)
+from contracts.specs import HostSpec, ReplicaSpec
+from contracts.state import SharedState
+from contracts.status import ReplicaState
+from control_plane.brokers import BusBroker, StreamTransport
+from control_plane.runtime import clock
+from control_plane.runtime.announcer import Announcer, commands_stream
+from control_plane.runtime.calls import Caller
+from control_plane.runtime.context import HostServices
+from control_plane.runtime.directory import EventDirectory
+from control_plane.runtime.host_server import HostServer
+from control_plane.runtime.replica import Replica, Surroundings
+from control_plane.runtime.usage import Usage
+from control_plane.runtime.workers import WorkerPool
+
+log = logging.getLogger("coplane.host")
+
+COMMANDS_REMEMBERED = 256
+COMMANDS_READ = 50
+BLOCK_S = 30.0
+FLUSH_TIMEOUT_S = 1.0
+BUS_PATIENCE_S = 20.0
+BUS_PAUSE_S = 0.05
+GATEWAY = "gateway"
+
+
+class Host:
+    """Holds the replicas of a `HostSpec` from boot to the end."""
+
+    def __init__(
+        self,
+        spec: HostSpec,
+        *,
+        transport: StreamTransport,
+        state: SharedState,
+        public_socket: socket.socket | None = None,
+    ) -> None:
+        self.spec = spec
+        self._transport = transport
+        self._usage = Usage()
+        self._announcer = Announcer(transport, app=spec.app, node=spec.node, utc_now=clock.utc_now)
+        self._directory = EventDirectory(
+            transport, app=spec.app, local_host=spec.id, now_s=clock.now_s, run=self._run
+        )
+        self._workers = WorkerPool()
+        self._services = HostServices(state, self._directory, Caller(self._directory), self._workers)
+        self._server = HostServer(spec.listen, public_socket=public_socket)
+        around = Surroundings(self._services, self._make_broker, self._run, self._replica_changed)
+        self.replicas = {replica.id: Replica(replica, around) for replica in spec.replicas}
+        self._locks = {name: asyncio.Lock() for name in self.replicas}
+        self._done_commands: OrderedDict[str, None] = OrderedDict()
+        self._epoch = 0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._pulse_now = asyncio.Event()
+        self._stop_asked = asyncio.Event()
+        self._stop_reason = ""
+
+    # Life.
+
+    async def run(self) -> None:
+        """Hold the replicas until `stop` is called and everything is drained."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            background = [tasks.create_task(self._announcer.run())]
+            await self._server.start()
+            positions = await self._command_positions()
+            for replica in self.replicas.values():
+                replica.load()
+            background += [
+                tasks.create_task(self._pulse()),
+                tasks.create_task(self._obey(positions)),
+            ]
+            if self.spec.autostart:
+                background += [self._run(replica.start()) for replica in self.replicas.values()]
+            try:
+                await self._stop_asked.wait()
+                await self._stop_replicas()
+            finally:
+                await self._close(background)
+
+    def stop(self, reason: str) -> None:
+        """Begin to stop: drain every replica, then end. A second call changes nothing."""
+        if not self._stop_asked.is_set():
+            self._stop_reason = reason
+            self._stop_asked.set()
+
+    async def _stop_replicas(self) -> None:
+        log.info("host.stopping", extra={"host": self.spec.id, "reason": self._stop_reason})
+        self._announcer.announce(
+            HostStopping(host=self.spec.id, pid=os.getpid(), reason=self._stop_reason)
+        )
+        await asyncio.gather(*(self._stop_replica(replica) for replica in self.replicas.values()))
+
+    async def _stop_replica(self, replica: Replica) -> None:
+        await replica.stop(grace_period_s=replica.spec.component.grace_period_s)
+
+    async def _close(self, background: list[asyncio.Task[None]]) -> None:
+        await self._announcer.flush(timeout_s=FLUSH_TIMEOUT_S)
+        await self._server.stop()
+        await self._services.caller.close()
+        self._workers.close()
+        for task in background:
+            task.cancel()
+        self._directory.stop()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        assert self._tasks is not None, "a host starts work only while it runs"
+        return self._tasks.create_task(work)
+
+    def _make_broker(self, replica: ReplicaSpec) -> BusBroker:
+        return BusBroker(
+            app=self.spec.app,
+            component=replica.component.name,
+            replica=replica.id,
+            node=self.spec.node,
+            transport=self._transport,
+        )
+
+    # What it says.
+
+    def _replica_changed(self, replica: Replica, from_state: ReplicaState) -> None:
+        app: AsgiApp | None = replica.app
+        is_gateway = replica.component == GATEWAY
+        self._directory.set_local(replica.report(), None if is_gateway else app)
+        if is_gateway:
+            self._server.set_public_app(replica.bare_app if app else None)
+        else:
+            self._server.set_apps({r.spec.component.prefix: r.app for r in self.replicas.values()})
+        log.info(
+            "replica.transitioned",
+            extra={"replica_id": replica.id, "from": from_state, "to": replica.state, "reason": replica.reason},
+        )
+        if replica.state is ReplicaState.READY and from_state is ReplicaState.STARTING:
+            self._announce_registration(replica)
+        self._announcer.announce(
+            ComponentTransitioned(
+                component=replica.component,
+                replica=replica.id,
+                host=self.spec.id,
+                endpoint=self._server.endpoint,
+                prefix="" if is_gateway else replica.spec.component.prefix,
+                from_state=from_state,
+                to_state=replica.state,
+                health=replica.health,
+                reason=replica.reason,
+                error=replica.error.as_dict() if replica.error else None,
+                permanent=replica.permanent,
+            )
+        )
+
+    def _announce_registration(self, replica: Replica) -> None:
+        self._announcer.announce(
+            ComponentRegistered(
+                component=replica.component,
+                replica=replica.id,
+                host=self.spec.id,
+                endpoint=self._server.endpoint,
+                prefix=replica.spec.component.prefix,
+                streams=replica.subscriptions,
+            )
+        )
+
+    async def _pulse(self) -> None:
+        interval_s = min(replica.spec.component.health.interval_s for replica in self.replicas.values())
+        while True:
+            self._announcer.announce(self._heartbeat(interval_s))
+            try:
+                await asyncio.wait_for(self._pulse_now.wait(), interval_s)
+                self._pulse_now.clear()
+            except TimeoutError:
+                await asyncio.gather(*(replica.check_health() for replica in self.replicas.values()))
+
+    def _heartbeat(self, interval_s: float) -> HostHeartbeat:
+        usage = self._usage.read()
+        return HostHeartbeat(
+            host=self.spec.id,
+            pid=os.getpid(),
+            endpoint=self._server.endpoint,
+            public_url=self._server.public_url,
+            interval_s=interval_s,
+            rss_bytes=usage.rss_bytes,
+            cpu_percent=usage.cpu_percent,
+            autostarted=self.spec.autostart,
+            replicas=tuple(replica.report() for replica in self.replicas.values()),
+        )
+
+    # What it is told.
+
+    async def _command_positions(self) -> dict[str, str]:
+        streams = {commands_stream(self.spec.app, r.component) for r in self.replicas.values()}
+        deadline_s = clock.now_s() + BUS_PATIENCE_S
+        while True:
+            try:
+                return {stream: await self._transport.last_id(stream) for stream in sorted(streams)}
+            except BusError:
+                # An embedded Valkey starts at the same time as its hosts.
+                if clock.now_s() > deadline_s or self._stop_asked.is_set():
+                    raise
+                await asyncio.sleep(BUS_PAUSE_S)
+
+    async def _obey(self, positions: dict[str, str]) -> None:
+        while True:
+            try:
+                entries = await self._transport.tail(positions, count=COMMANDS_READ, block_s=BLOCK_S)
+            except BusError as exc:
+                log.warning("host.bus_away", extra={"error": str(exc)})
+                await asyncio.sleep(1.0)
+                continue
+            for stream, entry in entries:
+                positions[stream] = entry.id
+                try:
+                    message = from_fields(entry.fields)
+                except MalformedEntry as exc:
+                    log.warning("command.skipped", extra={"stream": stream, "entry": entry.id, "error": str(exc)})
+                    continue
+                if isinstance(message, Command) and message.host == self.spec.id:
+                    self._accept(message)
+
+    def _accept(self, command: Command) -> None:
+        if command.command_id in self._done_commands:
+            return
+        if command.epoch < self._epoch:
+            self._refuse(command, ControlError(f"command of epoch {command.epoch}; the leader's is {self._epoch}"))
+            return
+        self._epoch = command.epoch
+        self._done_commands[command.command_id] = None
+        while len(self._done_commands) > COMMANDS_REMEMBERED:
+            self._done_commands.popitem(last=False)
+        self._run(self._carry_out(command))
+
+    async def _carry_out(self, command: Command) -> None:
+        match command:
+            case ReportHost():
+                self._pulse_now.set()
+            case StartReplica() | StopReplica() if command.replica in self.replicas:
+                await self._command_replica(self.replicas[command.replica], command)
+            case _:
+                self._refuse(command, ControlError(f"host '{self.spec.id}' holds no replica '{command.replica}'"))
+                return
+        self._announcer.announce(
+            CommandCompleted(
+                component=command.component,
+                replica=command.replica,
+                host=self.spec.id,
+                command_id=command.command_id,
+                command=command.type,
+                correlation_id=command.correlation_id,
+            )
+        )
+
+    async def _command_replica(self, replica: Replica, command: Command) -> None:
+        if isinstance(command, StopReplica):
+            # Not behind the lock: a stop must be able to interrupt a start that hangs.
+            await replica.stop(grace_period_s=command.grace_period_s)
+            return
+        async with self._locks[replica.id]:
+            await replica.start()
+
+    def _refuse(self, command: Command, error: ControlError) -> None:
+        self._announcer.announce(
+            CommandFailed(
+                component=command.component,
+                replica=command.replica,
+                host=self.spec.id,
+                command_id=command.command_id,
+                command=command.type,
+                error=error.as_dict(),
+                correlation_id=command.correlation_id,
+            )
+        )

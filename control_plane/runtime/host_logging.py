@@ -1,0 +1,150 @@
+"""Logs of a host: JSON lines, one file a replica, written straight to the file and rotated.
+
+A record belongs to the replica whose task, handler or request wrote it (a context variable says
+which), or to the replica that its logger is named after; everything else belongs to the host.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from io import TextIOBase
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+MAX_FILE_BYTES = 10_000_000
+FILES_KEPT = 3
+MAX_VALUE_CHARS = 16_384
+
+current_replica: ContextVar[str] = ContextVar("current_replica", default="")
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: at, level, component, replica, logger, message, extra fields, exc."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON; what JSON cannot say is shown by its repr."""
+        replica = getattr(record, "replica", "")
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "component": replica.rpartition("-")[0],
+            "replica": replica,
+            "logger": record.name,
+            "message": record.getMessage()[:MAX_VALUE_CHARS],
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD | set(line)}
+        if record.exc_info:
+            line["exc"] = self.formatException(record.exc_info)[-MAX_VALUE_CHARS:]
+        return json.dumps(line, default=repr, ensure_ascii=False)
+
+
+class ReplicaFiles(logging.Handler):
+    """Writes each record to `{replica}.log`, and what belongs to no replica to `{label}.log`."""
+
+    def __init__(self, folder: Path, label: str) -> None:
+        super().__init__()
+        self._folder = folder
+        self._label = label
+        self._files: dict[str, RotatingFileHandler] = {}
+        self.setFormatter(JsonLines())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; a full disk costs the line, not the backend."""
+        replica = current_replica.get()
+        if not replica and record.name.startswith("component."):
+            replica = record.name.removeprefix("component.")
+        record.replica = replica
+        self._file(replica or self._label).handle(record)
+
+    def _file(self, name: str) -> RotatingFileHandler:
+        if name not in self._files:
+            handler = _QuietFile(
+                self._folder / f"{name}.log",
+                maxBytes=MAX_FILE_BYTES,
+                backupCount=FILES_KEPT,
+                encoding="utf-8",
+                errors="backslashreplace",
+                delay=True,
+            )
+            handler.setFormatter(self.formatter)
+            self._files[name] = handler
+        return self._files[name]
+
+    def close(self) -> None:
+        """Close every file."""
+        for handler in self._files.values():
+            handler.close()
+        super().close()
+
+
+class _QuietFile(RotatingFileHandler):
+    """A file whose failures are counted instead of printed."""
+
+    failures = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Count the lost line."""
+        self.failures += 1
+
+
+class PrintsToLog(TextIOBase):
+    """Stands in for stdout or stderr where replicas share the terminal's process."""
+
+    def __init__(self, name: str) -> None:
+        self._log = logging.getLogger(name)
+        self._partial = ""
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log every completed line; a line without end is cut at `MAX_VALUE_CHARS`."""
+        *lines, self._partial = (self._partial + text).split("\n")
+        if len(self._partial) > MAX_VALUE_CHARS:
+            lines.append(self._partial)
+            self._partial = ""
+        for line in lines:
+            if line.strip():
+                self._log.info("%s", line.rstrip())
+        return len(text)
+
+    def flush(self) -> None:
+        """Log the line that has not ended."""
+        if self._partial.strip():
+            self._log.info("%s", self._partial)
+        self._partial = ""
+
+
+def configure(folder: Path, *, label: str, level: int = logging.INFO) -> ReplicaFiles:
+    """Send every record of this process to files below `folder`.
+
+    Returns:
+        The handler, for `release`.
+    """
+    handler = ReplicaFiles(folder, label)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    return handler
+
+
+def release(handler: ReplicaFiles) -> None:
+    """Undo `configure`."""
+    logging.captureWarnings(False)
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+def redirect_prints() -> None:
+    """Send what components print into the log; for hosts that share their process with the launcher."""
+    sys.stdout = PrintsToLog("stdout")
+    sys.stderr = PrintsToLog("stderr")

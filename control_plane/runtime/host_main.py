@@ -1,0 +1,88 @@
+"""The entry of a host process: logs, event loop, signals, lifeline; then `Host.run`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from contracts.errors import CoplaneError, ExitCode
+from contracts.specs import HostSpec
+from control_plane.brokers import open_transport
+from control_plane.runtime import host_logging
+from control_plane.runtime.host import Host
+from control_plane.runtime.paths import RuntimeDir
+from control_plane.stores import open_state
+
+log = logging.getLogger("coplane.host")
+
+
+def run_host(spec: HostSpec) -> int:
+    """Run a host in this process until it is told to stop.
+
+    Returns:
+        The exit code: 0 after a graceful stop, 1 when the host itself failed.
+    """
+    handler = host_logging.configure(Path(spec.home) / "logs", label=spec.label)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(spec))
+        return ExitCode.DONE
+    except* CoplaneError as errors:
+        for error in errors.exceptions:
+            log.error("host.failed", extra={"error": str(error)})  # noqa: TRY400 - its text says it all
+        return ExitCode.FAILED
+    finally:
+        host_logging.release(handler)
+
+
+async def _serve(spec: HostSpec) -> None:
+    transport = await open_transport(spec.bus_url)
+    try:
+        host = Host(
+            spec,
+            transport=transport,
+            state=open_state(spec.app, transport),
+            public_socket=_inherited(spec.public_fd),
+        )
+        _listen_for_the_end(host, spec)
+        await host.run()
+    finally:
+        await transport.close()
+
+
+def _inherited(fd: int | None) -> socket.socket | None:
+    return None if fd is None else socket.socket(fileno=fd)
+
+
+def _listen_for_the_end(host: Host, spec: HostSpec) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, host.stop, number.name)
+    lifeline_fd = spec.lifeline_fd
+    if lifeline_fd is None:
+        return
+
+    def anchor_died() -> None:
+        loop.remove_reader(lifeline_fd)
+        host.stop("the anchor died")
+
+    loop.add_reader(lifeline_fd, anchor_died)
+
+
+def main() -> int:
+    """Run the host whose spec comes as JSON on standard input; where hosts are spawned, not forked."""
+    spec = HostSpec.model_validate_json(sys.stdin.buffer.read())
+    os.chdir(spec.project)
+    sys.path.insert(0, spec.project)
+    return run_host(spec)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
