@@ -1,4 +1,4 @@
-"""Writes docs/states.md from the transition table: `python -m control_plane.core.diagram > docs/states.md`."""
+"""Draws docs/states.md from the transition table: `python -m control_plane.core.diagram >docs/states.md`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from control_plane.core.transitions import MEANINGS, TRANSITIONS
 
 def mermaid() -> str:
     """Return the transition table as a Mermaid state diagram."""
-    edges = [f"    {source} --> {target}" for source in ReplicaState for target in _ordered(TRANSITIONS[source])]
+    edges = [
+        f"    {source} --> {target}" for source in ReplicaState for target in _ordered(TRANSITIONS[source])
+    ]
     return "\n".join(["stateDiagram-v2", f"    [*] --> {ReplicaState.PENDING}", *edges])
 
 

@@ -1,0 +1,105 @@
+"""When what is awaited is overdue: one function for each wait, for whoever acts on it and for the timer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from contracts.status import ReplicaState
+from control_plane.core.placement import LOCAL_KEY
+from control_plane.core.questions import host_of, is_abandoned, spec_of, specs_of
+from control_plane.core.state import CommandKind, HostPhase, HostRecord, ReplicaRecord, State
+
+MISSED_HEARTBEATS: Final = 3
+# An unacknowledged command is sent again; a heartbeat younger than that may be older than the command.
+RESEND_S: Final = 5.0
+# On top of what the host allows itself, so that the host's own and better report comes first.
+START_SLACK_S: Final = 5.0
+STOP_SLACK_S: Final = 2.0
+# From the polite stop of a host whose replicas are down, or from its kill, to the next kill.
+EXIT_TIMEOUT_S: Final = 5.0
+
+
+def next_wake_s(state: State, *, now_s: float) -> float | None:
+    """Return the earliest time at which something is due although nothing happens until then."""
+    # A retry that is due and not carried out waits for an event: a dependency, or the end of a host.
+    retries = (record.retry_at_s for record in state.observed.replicas.values())
+    to_come = (at_s for at_s in retries if at_s is not None and at_s > now_s)
+    return min((*to_come, *_of_hosts(state), *_of_replicas(state)), default=None)
+
+
+def spawn_limit_s(state: State, replicas: tuple[str, ...]) -> float:
+    """Return how long a host may take until its first heartbeat."""
+    return max((spec.startup_timeout_s for spec in specs_of(state, replicas)), default=EXIT_TIMEOUT_S)
+
+
+def drain_limit_s(state: State, replicas: tuple[str, ...]) -> float:
+    """Return how long a host that ends by itself may take."""
+    return EXIT_TIMEOUT_S + max((spec.grace_period_s for spec in specs_of(state, replicas)), default=0.0)
+
+
+def host_deadline_s(state: State, host: HostRecord) -> float | None:
+    """Return when the host is to be killed. A spawn cannot be seen to end while the bus is away."""
+    if host.foreign or (host.phase is HostPhase.SPAWNING and not state.observed.bus_connected):
+        return None
+    return host.deadline_s
+
+
+def lost_at_s(state: State, host: HostRecord) -> float | None:
+    """Return when silence makes the host lost. The local one shares our process, and our silences."""
+    if host.phase is not HostPhase.UP or host.key == LOCAL_KEY or not state.observed.bus_connected:
+        return None
+    return host.last_seen_s + MISSED_HEARTBEATS * host.interval_s
+
+
+def forgotten_at_s(state: State, host: HostRecord) -> float | None:
+    """Return when a foreign host is forgotten: after as much silence again."""
+    if not host.foreign or host.phase is HostPhase.UP or not state.observed.bus_connected:
+        return None
+    return host.last_seen_s + 2 * MISSED_HEARTBEATS * host.interval_s
+
+
+def start_overdue_s(state: State, record: ReplicaRecord) -> float | None:
+    """Return when a start is given up; the host has its own, earlier limit."""
+    spec = spec_of(state, record.component)
+    host = host_of(state, record)
+    if record.state is not ReplicaState.STARTING or spec is None or host is None or host.foreign:
+        return None
+    if host.phase is not HostPhase.UP or not state.observed.bus_connected:
+        return None
+    return record.since_s + spec.startup_timeout_s + START_SLACK_S
+
+
+def stop_overdue_s(record: ReplicaRecord) -> float | None:
+    """Return when a replica that was told to stop is no longer waited for."""
+    command = record.command
+    if command is None or command.kind is not CommandKind.STOP or is_abandoned(record):
+        return None
+    return command.issued_at_s + command.grace_period_s + STOP_SLACK_S
+
+
+def resend_at_s(state: State, record: ReplicaRecord) -> float | None:
+    """Return when the command in flight is sent again."""
+    command, host = record.command, host_of(state, record)
+    if command is None or command.acknowledged or is_abandoned(record):
+        return None
+    if host is None or host.phase is not HostPhase.UP or not state.observed.bus_connected:
+        return None
+    return command.sent_at_s + RESEND_S
+
+
+def is_due(at_s: float | None, now_s: float) -> bool:
+    """Return whether the time, if there is one, has come."""
+    return at_s is not None and now_s >= at_s
+
+
+def _of_hosts(state: State) -> Iterator[float]:
+    for host in state.observed.hosts.values():
+        times = (host_deadline_s(state, host), lost_at_s(state, host), forgotten_at_s(state, host))
+        yield from (at_s for at_s in times if at_s is not None)
+
+
+def _of_replicas(state: State) -> Iterator[float]:
+    for record in state.observed.replicas.values():
+        times = (start_overdue_s(state, record), stop_overdue_s(record), resend_at_s(state, record))
+        yield from (at_s for at_s in times if at_s is not None)

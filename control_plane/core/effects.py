@@ -1,0 +1,68 @@
+"""What the reconciler wants done; the supervisor carries it out and nobody else.
+
+Imperative, and complete: an effect says everything that carrying it out needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SpawnHost:
+    """Make a process for these replicas; they wait in it until they are told to start."""
+
+    host: str
+    key: str
+    replicas: tuple[tuple[str, str], ...]  # (replica id, component name)
+
+
+@dataclass(frozen=True)
+class SendStart:
+    """Tell the host to start the replica. May be sent again under the same command id."""
+
+    replica: str
+    component: str
+    host: str
+    command_id: str
+
+
+@dataclass(frozen=True)
+class SendStop:
+    """Tell the host to drain and stop the replica. May be sent again under the same command id."""
+
+    replica: str
+    component: str
+    host: str
+    command_id: str
+    grace_period_s: float
+
+
+@dataclass(frozen=True)
+class StopHost:
+    """Ask the process to end (SIGTERM); its replicas are down."""
+
+    host: str
+
+
+@dataclass(frozen=True)
+class KillHost:
+    """Kill the process and all it started."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Tell whoever sent the request whether it was accepted; `error` is a `CoplaneError.as_dict()`."""
+
+    request_id: str
+    accepted: bool
+    error: Mapping[str, Any] | None = None
+
+
+PlannedEffect = SpawnHost | SendStart | SendStop | StopHost | KillHost
+Effect = PlannedEffect | Answer

@@ -1,0 +1,179 @@
+"""How the state changes with what happens to hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from contracts.messages import (
+    CommandCompleted,
+    CommandFailed,
+    ComponentTransitioned,
+    HostHeartbeat,
+    HostStopping,
+)
+from contracts.status import ReplicaState
+from control_plane.core.deadlines import drain_limit_s, spawn_limit_s
+from control_plane.core.inputs import HostExited, HostSpawned, Moment, SpawnFailed
+from control_plane.core.questions import host_of, key_of, replicas_of
+from control_plane.core.records import Exit, exited, stopped
+from control_plane.core.sightings import Sighting, from_report, from_transition, observe
+from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State
+from control_plane.core.transitions import LIVE
+
+# Processes.
+
+
+def spawned(state: State, event: HostSpawned, at: Moment) -> State:
+    """Note the process of a host that was asked for, or adopt one that was there before."""
+    host = state.observed.hosts.get(event.host)
+    if host is not None:
+        return state.with_host(event.host, replace(host, pid=event.pid))
+    if event.host in state.observed.exited_hosts:
+        return state  # It ended before the answer to its spawn was told.
+    return _adopted(state, event, at)
+
+
+def ended(state: State, host_id: str, how: Exit, at: Moment) -> State:
+    """Take a host out, and let each of its replicas be restarted as its policy says."""
+    if host_id in state.observed.hosts:
+        for replica, record in replicas_of(state, host_id):
+            state = state.with_replica(replica, _without_host(state, replica, record, how, at))
+    return state.without_host(host_id).with_exited(host_id)
+
+
+def exit_of(state: State, event: HostExited) -> Exit:
+    """Return how the host ended, in words."""
+    host = state.observed.hosts.get(event.host)
+    before = " before it was up" if host and host.phase is HostPhase.SPAWNING else ""
+    if event.signal is not None:
+        return Exit(f"its process was killed by signal {event.signal}{before}")
+    clean = event.exit_code == 0 and not before
+    return Exit(f"its process exited with code {event.exit_code}{before}", clean=clean)
+
+
+def spawn_failure(event: SpawnFailed) -> Exit:
+    """Return how a host that never was ended."""
+    return Exit(str(event.error.get("what") or "its process could not be made"), error=event.error)
+
+
+def _without_host(state: State, replica: str, record: ReplicaRecord, how: Exit, at: Moment) -> ReplicaRecord:
+    host = host_of(state, record)
+    if record.state in (ReplicaState.BACKOFF, ReplicaState.FAILED) or record.finished:
+        after = record
+    elif host is not None and host.dismissed:
+        after = stopped(record, at, reason=record.reason)
+    else:
+        after = exited(state, replica, record, how, at)
+    return replace(after, host=None)
+
+
+def _adopted(state: State, event: HostSpawned, at: Moment) -> State:
+    known = [(replica, name) for replica, name in event.replicas if name in state.desired.components]
+    if not known:
+        return state
+    for replica, name in known:
+        generation = state.desired.components[name].generation
+        state = state.with_replica(replica, ReplicaRecord(name, host=event.host, generation=generation))
+    replicas = tuple(replica for replica, _ in known)
+    host = HostRecord(
+        key_of(state, *known[0]),
+        replicas,
+        pid=event.pid,
+        generation=state.desired.components[known[0][1]].generation,
+        spawned_at_s=at.now_s,
+        last_seen_s=at.now_s,
+        deadline_s=at.now_s + spawn_limit_s(state, replicas),
+    )
+    return state.with_host(event.host, host)
+
+
+# Messages.
+
+
+def heartbeat(state: State, event: HostHeartbeat, at: Moment) -> State:
+    """Take in the whole truth about a host; replicas it does not name are not in it."""
+    host = state.observed.hosts.get(event.host)
+    if host is None and not event.autostarted:
+        return state  # Not one of ours, or no longer.
+    host = host or HostRecord(event.host, (), foreign=True, spawned_at_s=at.now_s)
+    state = _seen(state, event, host, at)
+    for report in event.replicas:
+        state = observe(state, event.host, from_report(report), at)
+    return _unnamed(state, event, host.replicas, at)
+
+
+def transitioned(state: State, event: ComponentTransitioned, at: Moment) -> State:
+    """Take in a transition of a replica that the host was given."""
+    host = state.observed.hosts.get(event.host)
+    if host is None or event.replica not in host.replicas:
+        return state
+    return observe(state, event.host, from_transition(event), at)
+
+
+def stopping(state: State, event: HostStopping, at: Moment) -> State:
+    """Note that a host ends by itself."""
+    host = state.observed.hosts.get(event.host)
+    if host is None or host.phase is HostPhase.STOPPING:
+        return state
+    deadline_s = at.now_s + drain_limit_s(state, host.replicas)
+    return state.with_host(event.host, replace(host, phase=HostPhase.STOPPING, deadline_s=deadline_s))
+
+
+def completed(state: State, event: CommandCompleted, at: Moment) -> State:
+    """Take a completed stop as the sighting it implies; a start that completed may have failed."""
+    command = _in_flight(state, event)
+    if command is None or command.kind is not CommandKind.STOP:
+        return state
+    record = state.observed.replicas[event.replica]
+    return state.with_replica(event.replica, stopped(record, at, reason=record.reason))
+
+
+def failed(state: State, event: CommandFailed, at: Moment) -> State:
+    """Count a refused start as an exit; a refused stop runs into its deadline."""
+    command = _in_flight(state, event)
+    if command is None or command.kind is not CommandKind.START:
+        return state
+    how = Exit(str(event.error.get("what") or "its host refused to start it"), error=event.error)
+    record = exited(state, event.replica, state.observed.replicas[event.replica], how, at)
+    return state.with_replica(event.replica, record)
+
+
+def _in_flight(state: State, event: CommandCompleted | CommandFailed) -> Command | None:
+    record = state.observed.replicas.get(event.replica)
+    command = record.command if record else None
+    return command if command and command.id == event.command_id else None
+
+
+def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> State:
+    came_back = host.foreign and (host.phase is HostPhase.LOST or host.pid != event.pid)
+    came_up = host.phase is HostPhase.SPAWNING or came_back
+    named = tuple(report.replica for report in event.replicas)
+    reported = replace(
+        host,
+        replicas=host.replicas if not host.foreign else named,
+        phase=HostPhase.UP if came_up else host.phase,
+        deadline_s=None if came_up else host.deadline_s,
+        pid=event.pid,
+        node=event.node,
+        endpoint=event.endpoint,
+        public_url=event.public_url,
+        last_seen_s=at.now_s,
+        interval_s=event.interval_s,
+        rss_bytes=event.rss_bytes,
+        cpu_percent=event.cpu_percent,
+    )
+    return state.with_host(event.host, reported)
+
+
+def _unnamed(state: State, event: HostHeartbeat, given: Iterable[str], at: Moment) -> State:
+    named = {report.replica for report in event.replicas}
+    for replica in (replica for replica in given if replica not in named):
+        record = state.observed.replicas[replica]
+        if record.host != event.host:
+            continue
+        if event.autostarted:
+            state = state.without_replica(replica)
+        elif record.state in LIVE:
+            state = observe(state, event.host, Sighting(replica, record.component, ReplicaState.PENDING), at)
+    return state

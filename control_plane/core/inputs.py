@@ -1,0 +1,86 @@
+"""What the supervisor tells the core, beside the messages of hosts and operators.
+
+Past tense: every input says what has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.messages import AnyRequest, Event
+from control_plane.core.effects import PlannedEffect
+
+
+@dataclass(frozen=True)
+class HostSpawned:
+    """A host has a process.
+
+    `replicas` (id, component) are those of its spec. After a takeover it names the hosts that the
+    anchor still holds, before the first plan is made: they are adopted.
+    """
+
+    host: str
+    pid: int
+    replicas: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class SpawnFailed:
+    """No process came about; `error` is a `CoplaneError.as_dict()`."""
+
+    host: str
+    error: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class HostExited:
+    """The process is gone and reaped; one of `exit_code` and `signal` is set."""
+
+    host: str
+    pid: int
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True)
+class StopAll:
+    """Somebody wants the whole application down, for good."""
+
+
+@dataclass(frozen=True)
+class Issued:
+    """An effect of a plan is being carried out, and is not to be planned again."""
+
+    effect: PlannedEffect
+
+
+@dataclass(frozen=True)
+class TimePassed:
+    """The time that the plan asked to be woken at has come.
+
+    Tell what is queued first: a heartbeat that has arrived but was not told would count as missed.
+    """
+
+
+@dataclass(frozen=True)
+class BusLost:
+    """The bus does not answer, so that silence says nothing about hosts."""
+
+
+@dataclass(frozen=True)
+class BusRecovered:
+    """The bus answers again."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When an input is reduced, and a random number from 0 to 1 for it: both come in from outside."""
+
+    now_s: float
+    jitter: float = 0.5
+
+
+Internal = HostSpawned | SpawnFailed | HostExited | StopAll | Issued | TimePassed | BusLost | BusRecovered
+Input = Event | AnyRequest | Internal

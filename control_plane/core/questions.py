@@ -1,0 +1,158 @@
+"""Questions about a state that more than one module asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from contracts.specs import ComponentSpec
+from contracts.status import ReplicaState
+from control_plane.core.placement import LOCAL_KEY, host_key, replica_ids
+from control_plane.core.state import CommandKind, DesiredComponent, HostRecord, ReplicaRecord, State
+from control_plane.core.transitions import LIVE, SERVING
+
+# What is wanted.
+
+
+def is_down_wanted(state: State, component: str) -> bool:
+    """Return whether nothing of the component is wanted; so it is for one that nobody declared."""
+    wanted = state.desired.components.get(component)
+    return state.desired.stopping or wanted is None or not wanted.running
+
+
+def is_wanted(state: State, replica: str, record: ReplicaRecord) -> bool:
+    """Return whether this replica is to run. How many foreign ones run is for who placed them to say."""
+    if is_down_wanted(state, record.component):
+        return False
+    return replica in wanted_ids(state.desired.components[record.component]) or is_foreign(state, record)
+
+
+def is_needed(state: State, replica: str, record: ReplicaRecord) -> bool:
+    """Return whether the replica is to run and has neither failed nor finished."""
+    given_up = record.state is ReplicaState.FAILED or record.finished
+    return not given_up and is_wanted(state, replica, record)
+
+
+def is_stale(state: State, record: ReplicaRecord) -> bool:
+    """Return whether a restart was asked for since the replica was started."""
+    wanted = state.desired.components.get(record.component)
+    return wanted is not None and record.generation < wanted.generation
+
+
+def wanted_ids(wanted: DesiredComponent) -> tuple[str, ...]:
+    """Return the ids of the replicas that the component is to have while it runs."""
+    return replica_ids(wanted.spec.name, wanted.replicas)
+
+
+def placed(state: State, key: str) -> tuple[tuple[str, str], ...]:
+    """Return every (replica, component) that belongs in the host with this key.
+
+    One replica at least of every component, running or not: so a live host can take any replica of
+    its key, now and later.
+    """
+    return tuple(
+        (replica, name)
+        for name, wanted in state.desired.components.items()
+        for replica in replica_ids(name, max(1, wanted.replicas))
+        if key_of(state, replica, name) == key
+    )
+
+
+def key_of(state: State, replica: str, component: str) -> str:
+    """Return the key of the host that the replica belongs in."""
+    return host_key(state.desired.mode, state.desired.components[component].spec, replica)
+
+
+# What is observed.
+
+
+def all_replicas(state: State) -> Iterator[tuple[str, ReplicaRecord]]:
+    """Iterate over every replica that is placed or known."""
+    known = state.observed.replicas
+    for name, wanted in state.desired.components.items():
+        for replica in wanted_ids(wanted):
+            yield replica, known.get(replica) or ReplicaRecord(name)
+    for replica, record in known.items():
+        wanted_now = state.desired.components.get(record.component)
+        if wanted_now is None or replica not in wanted_ids(wanted_now):
+            yield replica, record
+
+
+def replicas_of(state: State, host_id: str) -> tuple[tuple[str, ReplicaRecord], ...]:
+    """Return the replicas that are in this host."""
+    known = state.observed.replicas
+    given = state.observed.hosts[host_id].replicas
+    here = ((replica, known.get(replica)) for replica in given)
+    return tuple((replica, record) for replica, record in here if record and record.host == host_id)
+
+
+def host_of(state: State, record: ReplicaRecord) -> HostRecord | None:
+    """Return the host that the replica is in."""
+    return state.observed.hosts.get(record.host) if record.host else None
+
+
+def is_foreign(state: State, record: ReplicaRecord) -> bool:
+    """Return whether somebody else placed the replica."""
+    host = host_of(state, record)
+    return host is not None and host.foreign
+
+
+def is_abandoned(record: ReplicaRecord) -> bool:
+    """Return whether the replica did not stop in time, so that nobody waits for it any longer."""
+    return record.state is ReplicaState.STOPPED and record.command is not None
+
+
+def is_stop_in_flight(record: ReplicaRecord) -> bool:
+    """Return whether the replica was told to stop."""
+    return record.command is not None and record.command.kind is CommandKind.STOP
+
+
+def live_components(state: State) -> frozenset[str]:
+    """Return the components that have a live replica."""
+    return frozenset(record.component for record in state.observed.replicas.values() if record.state in LIVE)
+
+
+def serving_components(state: State) -> frozenset[str]:
+    """Return the components that have a replica which answers."""
+    return frozenset(
+        record.component for record in state.observed.replicas.values() if record.state in SERVING
+    )
+
+
+def missing_dependencies(state: State, component: str, serving: frozenset[str]) -> frozenset[str]:
+    """Return the dependencies that must serve before the component starts.
+
+    What is not launched, stopped by an operator or scaled to nothing is not waited for.
+    """
+    wanted = state.desired.components
+    return frozenset(
+        name
+        for name in wanted[component].spec.depends_on
+        if name not in serving and not is_down_wanted(state, name) and wanted[name].replicas
+    )
+
+
+def sole_component(state: State, host: HostRecord) -> DesiredComponent | None:
+    """Return the component that has the host to itself, so that a restart may replace the process."""
+    names = {state.observed.replicas[replica].component for replica in host.replicas}
+    if host.key == LOCAL_KEY or host.foreign or len(names) != 1:
+        return None
+    return state.desired.components.get(names.pop())
+
+
+def is_stale_host(state: State, host: HostRecord) -> bool:
+    """Return whether a restart was asked for since the host, which is one component's own, was spawned."""
+    owner = sole_component(state, host)
+    return owner is not None and host.generation < owner.generation
+
+
+def spec_of(state: State, component: str) -> ComponentSpec | None:
+    """Return the component's spec; None for one of a foreign host that nobody declared."""
+    wanted = state.desired.components.get(component)
+    return wanted.spec if wanted else None
+
+
+def specs_of(state: State, replicas: Iterable[str]) -> tuple[ComponentSpec, ...]:
+    """Return the specs of these replicas' components, where they are known."""
+    records = (state.observed.replicas.get(replica) for replica in replicas)
+    specs = (spec_of(state, record.component) for record in records if record)
+    return tuple(spec for spec in specs if spec)

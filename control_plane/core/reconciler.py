@@ -1,0 +1,209 @@
+"""The reconciler: which effects close the gap between what is wanted and what is observed.
+
+Level-triggered and idempotent: it looks at the state alone, and what was issued is in the state. The
+plan of a state in which every effect of the plan was issued is empty.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from contracts.status import ReplicaState
+from control_plane.core import graph
+from control_plane.core.deadlines import host_deadline_s, is_due, next_wake_s, resend_at_s
+from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
+from control_plane.core.inputs import Moment
+from control_plane.core.issued import issued
+from control_plane.core.questions import (
+    all_replicas,
+    is_abandoned,
+    is_down_wanted,
+    is_needed,
+    is_stale,
+    is_stale_host,
+    is_stop_in_flight,
+    is_wanted,
+    key_of,
+    live_components,
+    missing_dependencies,
+    placed,
+    replicas_of,
+    serving_components,
+)
+from control_plane.core.state import CommandKind, HostPhase, HostRecord, ReplicaRecord, State
+from control_plane.core.transitions import LIVE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now, and when to plan again although nothing happens until then."""
+
+    effects: tuple[PlannedEffect, ...]
+    wake_at_s: float | None
+
+    def log_fields(self) -> dict[str, int]:
+        """Return how many effects of each kind the plan has, as fields of a log line."""
+        return dict(Counter(type(effect).__name__ for effect in self.effects))
+
+
+def plan(state: State, *, now_s: float) -> Plan:
+    """Return the effects that are due. The caller reduces `Issued` for each as it carries it out."""
+    effects = tuple(_Planner(state, now_s).effects())
+    after = state
+    for effect in effects:
+        after = issued(after, effect, Moment(now_s))
+    return Plan(effects, next_wake_s(after, now_s=now_s))
+
+
+class _Planner:
+    """One pass over one state; holds what is the same for every replica in it."""
+
+    def __init__(self, state: State, now_s: float) -> None:
+        self._state = state
+        self._now_s = now_s
+        self._hosts = state.observed.hosts
+        self._live = live_components(state)
+        self._serving = serving_components(state)
+        self._host_by_key = {host.key: host_id for host_id, host in self._hosts.items() if not host.foreign}
+        self._depends_on = {name: wanted.spec.depends_on for name, wanted in state.desired.components.items()}
+        self._command_numbers = count(state.next_command)
+
+    def effects(self) -> Iterator[PlannedEffect]:
+        """Yield every effect: ends first, since what is new may wait for them."""
+        yield from self._host_ends()
+        replicas = tuple(all_replicas(self._state))
+        yield from self._stops(replicas)
+        yield from self._spawns(replicas)
+        yield from self._starts(replicas)
+
+    # Hosts that have to go.
+
+    def _host_ends(self) -> Iterator[PlannedEffect]:
+        for host_id, host in self._hosts.items():
+            effect = None if host.foreign else self._host_end(host_id, host)
+            if effect is not None:
+                yield effect
+
+    def _host_end(self, host_id: str, host: HostRecord) -> PlannedEffect | None:
+        if host.phase is HostPhase.LOST:
+            return KillHost(host_id, "it was silent for three heartbeats")
+        if is_due(host_deadline_s(self._state, host), self._now_s):
+            return KillHost(host_id, _OVERDUE[host.phase])
+        if host.phase is HostPhase.STOPPING or self._is_in_use(host_id, host):
+            return None
+        if any(is_abandoned(record) for _, record in replicas_of(self._state, host_id)):
+            return KillHost(host_id, "its replicas did not stop in time")
+        return StopHost(host_id)
+
+    def _is_in_use(self, host_id: str, host: HostRecord) -> bool:
+        replicas = replicas_of(self._state, host_id)
+        if any(record.state in LIVE for _, record in replicas):
+            return True
+        if is_stale_host(self._state, host):
+            return False
+        return any(is_needed(self._state, replica, record) for replica, record in replicas)
+
+    # Replicas that have to stop.
+
+    def _stops(self, replicas: tuple[tuple[str, ReplicaRecord], ...]) -> Iterator[PlannedEffect]:
+        for replica, record in replicas:
+            if not self._can_be_told(record) or record.state not in LIVE or record.host is None:
+                continue
+            if is_stop_in_flight(record):
+                yield from self._resent_stop(replica, record)
+            elif self._must_stop(replica, record):
+                spec = self._state.desired.components[record.component].spec
+                command_id = self._next_command_id()
+                yield SendStop(replica, spec.name, record.host, command_id, spec.grace_period_s)
+
+    def _must_stop(self, replica: str, record: ReplicaRecord) -> bool:
+        if record.component not in self._state.desired.components:
+            return False  # Somebody else's, under our application's name: observed, and left alone.
+        if is_down_wanted(self._state, record.component):
+            return not self._dependents_to_wait_for(record.component)
+        return is_stale(self._state, record) or not is_wanted(self._state, replica, record)
+
+    def _dependents_to_wait_for(self, component: str) -> bool:
+        return any(
+            name in self._live and is_down_wanted(self._state, name)
+            for name in graph.dependents(self._depends_on, component)
+        )
+
+    def _resent_stop(self, replica: str, record: ReplicaRecord) -> Iterator[PlannedEffect]:
+        command = record.command
+        if command and record.host and is_due(resend_at_s(self._state, record), self._now_s):
+            yield SendStop(replica, record.component, record.host, command.id, command.grace_period_s)
+
+    # Hosts that are missing.
+
+    def _spawns(self, replicas: tuple[tuple[str, ReplicaRecord], ...]) -> Iterator[PlannedEffect]:
+        numbers = count(self._state.next_host)
+        missing = dict.fromkeys(
+            key_of(self._state, replica, record.component)
+            for replica, record in replicas
+            if record.host not in self._hosts and self._may_run_now(replica, record)
+        )
+        for key in missing:
+            if key not in self._host_by_key:
+                yield SpawnHost(f"h{self._state.epoch}-{next(numbers)}", key, self._to_place(key))
+
+    def _to_place(self, key: str) -> tuple[tuple[str, str], ...]:
+        known = self._state.observed.replicas
+        return tuple(
+            (replica, component)
+            for replica, component in placed(self._state, key)
+            if replica not in known or known[replica].host not in self._hosts
+        )
+
+    # Replicas that have to start.
+
+    def _starts(self, replicas: tuple[tuple[str, ReplicaRecord], ...]) -> Iterator[PlannedEffect]:
+        for replica, record in replicas:
+            command = record.command
+            if command and command.kind is CommandKind.START and record.host:
+                if is_due(resend_at_s(self._state, record), self._now_s):
+                    yield SendStart(replica, record.component, record.host, command.id)
+            elif self._may_run_now(replica, record) and self._dependencies_serve(record.component):
+                yield from self._start(replica, record)
+
+    def _start(self, replica: str, record: ReplicaRecord) -> Iterator[PlannedEffect]:
+        host_id = record.host if record.host in self._hosts else None
+        host_id = host_id or self._host_by_key.get(key_of(self._state, replica, record.component))
+        if host_id is None:
+            return
+        host = self._hosts[host_id]
+        starts_by_itself = host.foreign and record.state is ReplicaState.PENDING
+        if host.phase is HostPhase.UP and not starts_by_itself and not is_stale_host(self._state, host):
+            yield SendStart(replica, record.component, host_id, self._next_command_id())
+
+    def _may_run_now(self, replica: str, record: ReplicaRecord) -> bool:
+        if not is_needed(self._state, replica, record) or is_abandoned(record):
+            return False
+        match record.state:
+            case ReplicaState.PENDING | ReplicaState.STOPPED:
+                return True
+            case ReplicaState.BACKOFF:
+                return is_due(record.retry_at_s, self._now_s)
+            case _:
+                return False
+
+    def _dependencies_serve(self, component: str) -> bool:
+        return not missing_dependencies(self._state, component, self._serving)
+
+    def _can_be_told(self, record: ReplicaRecord) -> bool:
+        host = self._hosts.get(record.host) if record.host else None
+        return host is not None and host.phase is HostPhase.UP
+
+    def _next_command_id(self) -> str:
+        return f"{self._state.epoch}-{next(self._command_numbers)}"
+
+
+_OVERDUE = {
+    HostPhase.SPAWNING: "it sent no heartbeat in time",
+    HostPhase.UP: "its replica was not ready in time",
+    HostPhase.LOST: "it was silent for three heartbeats",
+    HostPhase.STOPPING: "it did not end in time",
+}

@@ -1,0 +1,154 @@
+"""What a host says of a replica, held against what the replica was told last.
+
+Transitions are told once, heartbeats again and again; both come here as sightings. A heartbeat may
+have been written before the host saw a command: where it says that a replica is down, it counts only
+once the command was acknowledged or is old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, assert_never
+
+from contracts.messages import ComponentTransitioned
+from contracts.status import Health, ReplicaReport, ReplicaState
+from control_plane.core.deadlines import RESEND_S
+from control_plane.core.inputs import Moment
+from control_plane.core.questions import is_abandoned
+from control_plane.core.records import Exit, exited, move, stopped
+from control_plane.core.state import Command, CommandKind, HostPhase, ReplicaRecord, State
+from control_plane.core.transitions import LIVE, SERVING
+
+_ENDING: Final = frozenset({ReplicaState.DRAINING, ReplicaState.STOPPING})
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One replica as its host sees it. `at_once`: told when it happened, not with a heartbeat."""
+
+    replica: str
+    component: str
+    state: ReplicaState
+    at_once: bool = False
+    permanent: bool = False
+    uptime_s: float = 0.0
+    reason: str | None = None
+    error: Mapping[str, Any] | None = None
+    health: Health | None = None
+
+    @property
+    def live(self) -> bool:
+        """Return whether the replica runs."""
+        return self.state in LIVE
+
+
+def from_report(report: ReplicaReport) -> Sighting:
+    """Return what a heartbeat says of one replica."""
+    return Sighting(
+        report.replica,
+        report.component,
+        report.state,
+        uptime_s=report.uptime_s,
+        reason=report.reason,
+        error=report.error,
+        health=report.health,
+    )
+
+
+def from_transition(event: ComponentTransitioned) -> Sighting:
+    """Return what a transition says."""
+    return Sighting(
+        event.replica,
+        event.component,
+        event.to_state,
+        at_once=True,
+        permanent=event.permanent,
+        reason=event.reason,
+        error=event.error,
+        health=event.health,
+    )
+
+
+def observe(state: State, host_id: str, seen: Sighting, at: Moment) -> State:
+    """Return the state with the sighting taken in; a replica that is in another host is left alone."""
+    record = state.observed.replicas.get(seen.replica) or ReplicaRecord(seen.component)
+    if record.host != host_id and record.host in state.observed.hosts:
+        return state
+    wanted = state.desired.components.get(record.component)
+    # A replica that somebody started before this control plane is as new as what is wanted now.
+    generation = record.generation or (wanted.generation if wanted else 0)
+    record = replace(record, host=host_id, generation=generation)
+    return state.with_replica(seen.replica, _updated(state, record, seen, at))
+
+
+def _updated(state: State, record: ReplicaRecord, seen: Sighting, at: Moment) -> ReplicaRecord:
+    command = record.command
+    if command is None:
+        return _unasked(state, record, seen, at)
+    match command.kind:
+        case CommandKind.START:
+            return _told_to_start(state, record, command, seen, at)
+        case CommandKind.STOP:
+            return _told_to_stop(record, command, seen, at)
+        case _:
+            assert_never(command.kind)
+
+
+def _told_to_start(
+    state: State, record: ReplicaRecord, command: Command, seen: Sighting, at: Moment
+) -> ReplicaRecord:
+    if seen.live:
+        in_flight = None if seen.state in SERVING else replace(command, acknowledged=True)
+        return _alive(record, seen, at, command=in_flight)
+    if _may_be_older(command, seen, at):
+        return record
+    if seen.state is ReplicaState.FAILED:
+        return exited(state, seen.replica, record, _exit(seen), at)
+    if command.acknowledged:
+        how = Exit(seen.reason or "it stopped before it was ready", error=seen.error)
+        return exited(state, seen.replica, record, how, at)
+    return record  # The command did not arrive; it is sent again.
+
+
+def _told_to_stop(record: ReplicaRecord, command: Command, seen: Sighting, at: Moment) -> ReplicaRecord:
+    if not seen.live:
+        return record if _may_be_older(command, seen, at) else stopped(record, at, reason=seen.reason)
+    if is_abandoned(record):
+        return record
+    acknowledged = command.acknowledged or seen.state in _ENDING
+    return _alive(record, seen, at, command=replace(command, acknowledged=acknowledged))
+
+
+def _unasked(state: State, record: ReplicaRecord, seen: Sighting, at: Moment) -> ReplicaRecord:
+    if seen.live:
+        return _alive(record, seen, at)
+    unknown_failure = record.state is ReplicaState.PENDING and seen.state is ReplicaState.FAILED
+    if record.state not in LIVE and not unknown_failure:
+        return record
+    if record.host and state.observed.hosts[record.host].phase is HostPhase.STOPPING:
+        # Its host is ending: whether it ended in order is known when the process has exited.
+        return stopped(record, at, reason=seen.reason)
+    return exited(state, seen.replica, record, _exit(seen), at)
+
+
+def _alive(record: ReplicaRecord, seen: Sighting, at: Moment, **changes: Any) -> ReplicaRecord:
+    if record.started_at_s is None:
+        changes["started_at_s"] = at.now_s - seen.uptime_s
+    if seen.state in SERVING:
+        changes.update(retry_at_s=None, finished=False)
+    return move(record, seen.state, at, reason=seen.reason, error=seen.error, health=seen.health, **changes)
+
+
+def _may_be_older(command: Command, seen: Sighting, at: Moment) -> bool:
+    return not (seen.at_once or command.acknowledged or at.now_s >= command.issued_at_s + RESEND_S)
+
+
+def _exit(seen: Sighting) -> Exit:
+    match seen.state:
+        case ReplicaState.FAILED:
+            return Exit(seen.reason or "it failed", permanent=seen.permanent, error=seen.error)
+        case ReplicaState.STOPPED:
+            return Exit(seen.reason or "it ended by itself", clean=True)
+        case _:
+            return Exit("its host no longer runs it", error=seen.error)

@@ -1,0 +1,182 @@
+"""What is wanted and what was last observed: the whole memory of the control plane.
+
+Immutable: a change is a new value that shares what it did not change. Mappings are never written to
+in place. Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from contracts.specs import ComponentSpec, Mode, Settings
+from contracts.status import Health, ReplicaState
+
+EXITED_HOSTS_KEPT: Final = 256
+
+
+@dataclass(frozen=True)
+class DesiredComponent:
+    """What is wanted of one component. `generation` grows with every restart that is asked for."""
+
+    spec: ComponentSpec
+    running: bool = True
+    replicas: int = 1
+    generation: int = 1
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What is wanted of the application; `stopping` wants everything down, for good."""
+
+    mode: Mode
+    components: Mapping[str, DesiredComponent]
+    stopping: bool = False
+
+
+class CommandKind(StrEnum):
+    """What a replica was told."""
+
+    START = "start"
+    STOP = "stop"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command in flight. `sent_at_s` is the latest sending; the id stays the same when it is resent.
+
+    `acknowledged`: the host was seen carrying it out. `grace_period_s` counts for a stop.
+    """
+
+    id: str
+    kind: CommandKind
+    issued_at_s: float
+    sent_at_s: float
+    acknowledged: bool = False
+    grace_period_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class ReplicaRecord:
+    """What is known of one replica.
+
+    `stopped` with a stop command still in flight means that nobody waits for it any longer.
+    `finished`: it ended by itself, and its restart policy leaves it at that.
+    """
+
+    component: str
+    state: ReplicaState = ReplicaState.PENDING
+    host: str | None = None
+    generation: int = 0
+    since_s: float = 0.0
+    started_at_s: float | None = None
+    exits: tuple[float, ...] = ()
+    restarts: int = 0
+    retry_at_s: float | None = None
+    finished: bool = False
+    command: Command | None = None
+    reason: str | None = None
+    error: Mapping[str, Any] | None = None
+    health: Health | None = None
+
+
+class HostPhase(StrEnum):
+    """The life of a host, as the control plane sees it."""
+
+    SPAWNING = "spawning"
+    UP = "up"
+    LOST = "lost"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class HostRecord:
+    """What is known of one host.
+
+    `replicas` are the ids it was given. `generation` is that of its component at the spawn, for a host
+    of one component. `deadline_s`: when it is killed unless it has left its phase by then.
+    `foreign`: somebody else placed it; it is neither spawned nor killed from here.
+    `dismissed`: it was told to end because nothing in it was needed; its exit is no crash.
+    """
+
+    key: str
+    replicas: tuple[str, ...]
+    phase: HostPhase = HostPhase.SPAWNING
+    foreign: bool = False
+    dismissed: bool = False
+    generation: int = 0
+    pid: int | None = None
+    node: str = "local"
+    endpoint: str = ""
+    public_url: str = ""
+    spawned_at_s: float = 0.0
+    last_seen_s: float = 0.0
+    interval_s: float = 0.0
+    deadline_s: float | None = None
+    rss_bytes: int = 0
+    cpu_percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was last reported. While the bus is away, silence says nothing about a host."""
+
+    hosts: Mapping[str, HostRecord] = field(default_factory=dict)
+    replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
+    exited_hosts: tuple[str, ...] = ()
+    bus_connected: bool = True
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything. The epoch is part of every id, so that no id comes back after a takeover."""
+
+    desired: Desired
+    observed: Observed = Observed()
+    epoch: int = 1
+    next_host: int = 1
+    next_command: int = 1
+
+    def with_host(self, host_id: str, record: HostRecord) -> State:
+        """Return the state with this host's record."""
+        return self._observe(hosts={**self.observed.hosts, host_id: record})
+
+    def without_host(self, host_id: str) -> State:
+        """Return the state without the host's record."""
+        return self._observe(hosts={k: record for k, record in self.observed.hosts.items() if k != host_id})
+
+    def with_exited(self, host_id: str) -> State:
+        """Return the state that remembers that this host is gone: what still arrives from it is late."""
+        return self._observe(exited_hosts=(*self.observed.exited_hosts, host_id)[-EXITED_HOSTS_KEPT:])
+
+    def with_replica(self, replica_id: str, record: ReplicaRecord) -> State:
+        """Return the state with this replica's record."""
+        return self._observe(replicas={**self.observed.replicas, replica_id: record})
+
+    def without_replica(self, replica_id: str) -> State:
+        """Return the state without the replica's record."""
+        return self._observe(
+            replicas={k: record for k, record in self.observed.replicas.items() if k != replica_id}
+        )
+
+    def with_component(self, name: str, wanted: DesiredComponent) -> State:
+        """Return the state with this wanted of the component."""
+        components = {**self.desired.components, name: wanted}
+        return replace(self, desired=replace(self.desired, components=components))
+
+    def with_bus(self, *, connected: bool) -> State:
+        """Return the state with the bus there or away."""
+        return self._observe(bus_connected=connected)
+
+    def _observe(self, **changes: Any) -> State:
+        return replace(self, observed=replace(self.observed, **changes))
+
+
+def initial_state(settings: Settings, mode: Mode, *, epoch: int = 1) -> State:
+    """Return the state of a launch: everything wanted, nothing observed."""
+    components = {
+        name: DesiredComponent(spec, replicas=spec.replicas) for name, spec in settings.components.items()
+    }
+    return State(Desired(mode, components), epoch=epoch)

@@ -1,0 +1,163 @@
+"""What a state looks like from outside: component statuses, and whether the application is ready.
+
+A component's state is the best single word for its replicas: `ready` when all are, `degraded` when it
+serves but not with all of them, else the most hopeful state among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from contracts.status import ComponentStatus, ReplicaState, ReplicaStatus
+from control_plane.core.questions import (
+    all_replicas,
+    host_of,
+    is_down_wanted,
+    is_needed,
+    is_wanted,
+    missing_dependencies,
+    serving_components,
+    wanted_ids,
+)
+from control_plane.core.state import HostRecord, ReplicaRecord, State
+from control_plane.core.transitions import LIVE, SERVING
+
+_HOPEFUL_FIRST: Final = (
+    ReplicaState.STARTING,
+    ReplicaState.PENDING,
+    ReplicaState.BACKOFF,
+    ReplicaState.LOST,
+    ReplicaState.DRAINING,
+    ReplicaState.STOPPING,
+    ReplicaState.FAILED,
+    ReplicaState.STOPPED,
+)
+
+
+def component_statuses(state: State, *, now_s: float) -> tuple[ComponentStatus, ...]:
+    """Return every declared component with its replicas, in the order of the configuration."""
+    replicas: dict[str, list[ReplicaStatus]] = {name: [] for name in state.desired.components}
+    for replica, record in all_replicas(state):
+        wanted = state.desired.components.get(record.component)
+        if wanted and (replica in wanted_ids(wanted) or record.state in LIVE):
+            replicas[record.component].append(_replica_status(state, replica, record, now_s=now_s))
+    return tuple(_component_status(state, name, found) for name, found in replicas.items())
+
+
+def component_state(replicas: Iterable[ReplicaState]) -> ReplicaState:
+    """Return the best single word for these replicas; `stopped` where there are none."""
+    states = set(replicas)
+    if states == {ReplicaState.READY}:
+        return ReplicaState.READY
+    if states & SERVING:
+        return ReplicaState.DEGRADED
+    return next((state for state in _HOPEFUL_FIRST if state in states), ReplicaState.STOPPED)
+
+
+# The application as a whole.
+
+
+def is_ready(state: State) -> bool:
+    """Return whether every wanted replica is ready, or has finished what it was there for."""
+    return not state.desired.stopping and all(
+        record.state is ReplicaState.READY or record.finished for _, record in _wanted(state)
+    )
+
+
+def is_settled(state: State) -> bool:
+    """Return whether waiting longer changes nothing: ready, failed, finished, or waiting for what failed."""
+    hopeless = _hopeless_components(state)
+    return all(
+        record.state in (ReplicaState.READY, ReplicaState.FAILED)
+        or record.finished
+        or (record.state is ReplicaState.PENDING and waits_for(state, record.component) & hopeless)
+        for _, record in _wanted(state)
+    )
+
+
+def is_stopped(state: State) -> bool:
+    """Return whether everything that was told to go down is down."""
+    if not state.desired.stopping or any(not host.foreign for host in state.observed.hosts.values()):
+        return False
+    declared = state.desired.components
+    live = (record for record in state.observed.replicas.values() if record.state in LIVE)
+    return not any(record.component in declared for record in live)
+
+
+def waits_for(state: State, component: str) -> frozenset[str]:
+    """Return the dependencies that keep the component from starting."""
+    return missing_dependencies(state, component, serving_components(state))
+
+
+def _wanted(state: State) -> list[tuple[str, ReplicaRecord]]:
+    return [(replica, record) for replica, record in all_replicas(state) if is_wanted(state, replica, record)]
+
+
+def _hopeless_components(state: State) -> frozenset[str]:
+    """Return the components of which no replica will come to serve: failed, finished, or behind such."""
+    hopeful = {record.component for replica, record in _wanted(state) if is_needed(state, replica, record)}
+    hopeless = set(state.desired.components) - hopeful
+    while behind := {name for name in hopeful - hopeless if _is_behind(state, name, hopeless)}:
+        hopeless |= behind
+    return frozenset(hopeless)
+
+
+def _is_behind(state: State, component: str, hopeless: set[str]) -> bool:
+    return not _has_live_replica(state, component) and bool(waits_for(state, component) & hopeless)
+
+
+def _has_live_replica(state: State, component: str) -> bool:
+    return any(r.component == component and r.state in LIVE for r in state.observed.replicas.values())
+
+
+# Projections.
+
+
+def _component_status(state: State, name: str, replicas: list[ReplicaStatus]) -> ComponentStatus:
+    wanted = state.desired.components[name]
+    return ComponentStatus(
+        name=name,
+        desired="stopped" if is_down_wanted(state, name) else "running",
+        state=component_state(replica.state for replica in replicas),
+        prefix=wanted.spec.prefix,
+        depends_on=wanted.spec.depends_on,
+        replicas=tuple(replicas),
+    )
+
+
+def _replica_status(state: State, replica: str, record: ReplicaRecord, *, now_s: float) -> ReplicaStatus:
+    host = host_of(state, record)
+    return ReplicaStatus(
+        id=replica,
+        state=_shown_state(state, replica, record),
+        host=record.host if host else None,
+        node=host.node if host else None,
+        pid=host.pid if host else None,
+        endpoint=(host.endpoint or None) if host else None,
+        restarts=record.restarts,
+        uptime_s=_uptime_s(record, now_s),
+        rss_bytes=host.rss_bytes if host else 0,
+        cpu_percent=host.cpu_percent if host else 0.0,
+        health=record.health,
+        reason=_reason(state, record, host),
+        retry_in_s=max(0.0, record.retry_at_s - now_s) if record.retry_at_s is not None else None,
+    )
+
+
+def _shown_state(state: State, replica: str, record: ReplicaRecord) -> ReplicaState:
+    never_needed = record.state is ReplicaState.PENDING and not is_wanted(state, replica, record)
+    return ReplicaState.STOPPED if never_needed else record.state
+
+
+def _uptime_s(record: ReplicaRecord, now_s: float) -> float:
+    return max(0.0, now_s - record.started_at_s) if record.started_at_s is not None else 0.0
+
+
+def _reason(state: State, record: ReplicaRecord, host: HostRecord | None) -> str | None:
+    if record.state is not ReplicaState.PENDING or record.reason:
+        return record.reason
+    missing = waits_for(state, record.component)
+    if missing and not is_down_wanted(state, record.component):
+        return f"waits for {', '.join(sorted(missing))}"
+    return None if host else "waits for its host"
