@@ -1,1 +1,23 @@
+"""Shared state: one interface (`contracts.state.SharedState`), in memory or in Redis.
 
+`RedisState` loads on first use: single mode needs no Redis client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from control_plane.stores.memory import MemoryState
+
+if TYPE_CHECKING:
+    from control_plane.stores.redis import RedisState
+
+__all__ = ["MemoryState", "RedisState"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "RedisState":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from control_plane.stores.redis import RedisState
+
+    return RedisState

@@ -1,0 +1,66 @@
+"""One application's key space in one Redis: names, scripts, and errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from contracts.errors import BusError
+from control_plane.connections import bus_error
+from control_plane.stores.codec import wrong_kind
+
+WRONG_KIND = ("WRONGTYPE", "not an integer")
+
+
+class RedisLink:
+    """Runs commands and scripts for `{app}`; `name` is `state:KEY`, `lease:NAME` or `once:KEY`."""
+
+    def __init__(self, app: str, client: Redis) -> None:
+        self.client = client
+        self.channel = f"{app}:state-changes"
+        self._app = app
+        self._url = _url(client)
+        self._execute: Callable[..., Awaitable[Any]] = client.execute_command
+        self._scripts: dict[str, Any] = {}
+
+    def key(self, name: str) -> str:
+        """Return the Redis key."""
+        return f"{self._app}:{name}"
+
+    async def command(self, command: str, names: Sequence[str], *args: str | int) -> Any:
+        """Run a plain command on these keys."""
+        keys = [self.key(name) for name in names]
+        return await self._answer(self._execute(command, *keys, *args), names)
+
+    async def run(self, script: str, names: Sequence[str], *args: str | int) -> Any:
+        """Run a script, by its hash where the server knows it."""
+        if script not in self._scripts:
+            self._scripts[script] = self.client.register_script(script)
+        keys = [self.key(name) for name in names]
+        return await self._answer(self._scripts[script](keys=keys, args=args), names)
+
+    async def write(self, script: str, name: str, *args: str | int) -> Any:
+        """Run a script that changes one key and gives notice of it."""
+        return await self.run(script, [name], self.channel, name, *args)
+
+    def error(self, exc: Exception, name: str) -> BusError:
+        """Return what a client's error means to a caller."""
+        if any(sign in str(exc) for sign in WRONG_KIND):
+            return wrong_kind(name.partition(":")[2])
+        return bus_error(exc, self._url)
+
+    async def _answer(self, reply: Awaitable[Any], names: Sequence[str]) -> Any:
+        try:
+            return await reply
+        except (RedisError, OSError) as exc:
+            raise self.error(exc, names[0]) from exc
+
+
+def _url(client: Redis) -> str:
+    options = client.connection_pool.connection_kwargs
+    return (
+        f"unix://{options['path']}" if "path" in options else f"redis://{options['host']}:{options['port']}"
+    )

@@ -1,0 +1,149 @@
+"""What happens to a Redis store when its server goes away, comes back, or refuses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from contracts.errors import BusError
+from contracts.state import Change, LeaseLost
+from control_plane.connections import connect
+from control_plane.stores import RedisState
+from tests.support.redis_servers import Server, server
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with server(request.param, tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+async def client(running: Server) -> AsyncIterator[Redis]:
+    async with connect(running.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def state(client: Redis) -> RedisState:
+    return RedisState("novel", client)
+
+
+async def test_keys_and_values_read_as_plain_text(state: RedisState, client: Redis) -> None:
+    await state.set("story:1", {"title": "Ünder"})
+    await state.hash_set("chapters", "1", ["draft"])
+    assert await client.get("novel:state:story:1") == '{"title":"Ünder"}'
+    assert await client.hgetall("novel:state:chapters") == {"1": '["draft"]'}
+
+
+async def test_an_unreachable_server_is_a_bus_error(state: RedisState, running: Server) -> None:
+    await state.set("key", 1)
+    running.kill()
+    with pytest.raises(BusError, match="E4001"):
+        await state.get("key")
+    with pytest.raises(BusError, match="E4001"):
+        await state.set("key", 1)
+    with pytest.raises(BusError, match="E4001"):
+        _ = [key async for key in state.scan("")]
+
+
+async def test_refused_credentials_are_a_bus_error_of_their_own(client: Redis, running: Server) -> None:
+    await client.config_set("requirepass", "secret")
+    async with connect(running.url) as stranger:
+        with pytest.raises(BusError, match="E4002"):
+            await RedisState("novel", stranger).get("key")
+
+
+async def test_a_refused_command_is_a_bus_error_of_its_own(state: RedisState, client: Redis) -> None:
+    await client.execute_command("ACL", "SETUSER", "default", "-@scripting")
+    with pytest.raises(BusError, match="E4003"):
+        await state.set("key", 1)
+
+
+async def test_a_watch_outlives_a_restart_and_sees_what_it_missed(state: RedisState, running: Server) -> None:
+    await state.set("stays", 1)
+    await state.set("vanishes", 1)
+    async with aclosing(state.watch("")) as changes, asyncio.timeout(20):
+        await anext(changes)
+        await anext(changes)
+        running.kill()
+        for left_over in running.folder.glob("appendonly*"):
+            left_over.rename(running.folder / "lost")  # the server comes back empty
+        running.start()
+        async with connect(running.url) as fresh:
+            await RedisState("novel", fresh).set("appears", 2)
+        missed = [await anext(changes) for _ in range(3)]
+    assert set(missed) == {Change("appears", 2), Change("stays", None), Change("vanishes", None)}
+
+
+async def test_a_watch_may_begin_while_the_server_is_away(state: RedisState, running: Server) -> None:
+    running.kill()
+    async with aclosing(state.watch("")) as changes, asyncio.timeout(20):
+        first = asyncio.create_task(anext(changes))  # type: ignore[arg-type]  # anext() gives an awaitable
+        await asyncio.wait({first}, timeout=0.1)
+        running.start()
+        async with connect(running.url) as fresh:
+            await RedisState("novel", fresh).set("key", 1)
+        assert await first == Change("key", 1)
+
+
+async def test_a_lease_whose_record_is_gone_is_lost(state: RedisState, client: Redis) -> None:
+    async def hold() -> None:
+        async with state.lease("name", ttl_s=0.3):
+            await client.delete("novel:lease:name")
+            await asyncio.Event().wait()
+
+    with pytest.raises(LeaseLost, match="was lost"):
+        await hold()
+
+
+async def test_a_holder_that_cannot_reach_the_server_stops_at_its_deadline(
+    state: RedisState, running: Server
+) -> None:
+    async def hold() -> None:
+        async with state.lease("name", ttl_s=0.5):
+            running.kill()
+            await asyncio.Event().wait()
+
+    with pytest.raises(LeaseLost, match="was lost"):
+        await asyncio.wait_for(hold(), 10)
+
+
+async def test_tokens_grow_although_the_server_lost_its_data(state: RedisState, client: Redis) -> None:
+    async with state.lease("name", ttl_s=10) as before:
+        await client.flushall()
+    await asyncio.sleep(0.002)  # the server's clock is what makes the next one greater
+    async with state.lease("name", ttl_s=10) as after:
+        assert after.token > before.token
+
+
+async def test_tokens_grow_although_the_clock_was_set_back(state: RedisState, client: Redis) -> None:
+    future = 99_999_999_999_999
+    await client.hset("novel:lease:name", mapping={"token": str(future), "until_ms": "0"})
+    async with state.lease("name", ttl_s=10) as lease:
+        assert lease.token == future + 1
+
+
+async def test_nothing_is_connected_for_changes_while_nobody_follows(
+    state: RedisState, client: Redis
+) -> None:
+    async def listeners() -> int:
+        return dict(await client.pubsub_numsub("novel:state-changes"))["novel:state-changes"]
+
+    async with aclosing(state.watch("")) as changes:
+        await state.set("key", 1)
+        await anext(changes)
+        assert await listeners() == 1
+    await eventually(lambda: _is_zero(listeners()))
+
+
+async def _is_zero(number: object) -> bool:
+    return await number == 0  # type: ignore[misc]
