@@ -1,0 +1,98 @@
+"""What no single value shows: names that lead nowhere, cycles, double claims, contradictions.
+
+Pure; each check returns what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from contracts.errors import ConfigError
+from contracts.specs import Mode, Settings
+from control_plane.config.problems import unknown_component
+from control_plane.core.graph import find_cycle
+
+RESERVED_PREFIX = "/-"  # the gateway's own pages: /-/health, /-/ready, /-/status
+
+
+def problems_of(settings: Settings, *, file_name: str) -> list[ConfigError]:
+    """Return everything that is wrong between the values of the settings."""
+    return [
+        *_unknown_names(settings, file_name),
+        *_cycles(settings),
+        *_double_prefixes(settings),
+        *_reserved_prefixes(settings),
+        *_contradictions(settings),
+    ]
+
+
+def _unknown_names(settings: Settings, file_name: str) -> Iterator[ConfigError]:
+    named = [(f"components.{name}.depends_on", spec.depends_on) for name, spec in settings.components.items()]
+    named += [(f"profiles.{name}.components", spec.components) for name, spec in settings.profiles.items()]
+    for where, names in named:
+        for name in names:
+            if name not in settings.components:
+                yield unknown_component(name, settings.components, where=f"{where} ({file_name})")
+
+
+def _cycles(settings: Settings) -> Iterator[ConfigError]:
+    cycle = find_cycle({name: spec.depends_on for name, spec in settings.components.items()})
+    if cycle:
+        yield ConfigError(
+            f"dependency cycle: {' -> '.join(cycle)}",
+            why="Each would wait for the next to be ready, and none could start",
+            fix=f"Take one link out, such as '{cycle[1]}' out of components.{cycle[0]}.depends_on",
+            code="E1004",
+        )
+
+
+def _double_prefixes(settings: Settings) -> Iterator[ConfigError]:
+    owners: dict[str, str] = {}
+    for name, spec in settings.components.items():
+        owner = owners.setdefault(spec.prefix, name)
+        if owner != name:
+            yield ConfigError(
+                f"prefix '{spec.prefix}' is claimed by '{owner}' and by '{name}'",
+                why="One prefix leads to one component",
+                fix=f"Give components.{name}.prefix another path",
+                code="E1005",
+            )
+
+
+def _reserved_prefixes(settings: Settings) -> Iterator[ConfigError]:
+    for name, spec in settings.components.items():
+        if f"{spec.prefix}/".startswith(f"{RESERVED_PREFIX}/"):
+            yield ConfigError(
+                f"prefix '{spec.prefix}' is claimed by '{name}' and by the gateway's own pages",
+                why=f"{RESERVED_PREFIX}/health and others are there",
+                fix=f"Give components.{name}.prefix another path",
+                code="E1005",
+            )
+
+
+def _contradictions(settings: Settings) -> Iterator[ConfigError]:
+    mode = settings.app.mode
+    if mode in (Mode.MULTI, Mode.HYBRID) and settings.bus.url == "memory://":
+        yield _contradiction(
+            f"app.mode is '{mode}' and bus.url is 'memory://'",
+            why="A bus in memory reaches one process only",
+            fix="Leave bus.url at 'auto' for an embedded Valkey, give a redis:// URL, or use mode 'single'",
+        )
+    if settings.gateway.port == settings.control.port != 0 and settings.gateway.host == settings.control.host:
+        yield _contradiction(
+            f"gateway.port and control.port are both {settings.gateway.port}",
+            why="Two servers cannot listen on one address",
+            fix="Change one, or set it to 0 for any free port",
+        )
+    for name, spec in settings.components.items():
+        if spec.restart.backoff_s > spec.restart.backoff_max_s:
+            yield _contradiction(
+                f"components.{name}.restart: backoff_s is {spec.restart.backoff_s:g} "
+                f"and backoff_max_s is {spec.restart.backoff_max_s:g}",
+                why="The first delay cannot be longer than the longest",
+                fix="Raise backoff_max_s, or lower backoff_s",
+            )
+
+
+def _contradiction(what: str, *, why: str, fix: str) -> ConfigError:
+    return ConfigError(what, why=why, fix=fix, code="E1010")

@@ -1,0 +1,79 @@
+"""Loads the configuration: file, `.env`, environment, command line, each over the one before.
+
+The only module of this package that reads files; the environment and the working folder come in from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from contracts.specs import Settings
+from control_plane.config.checks import problems_of
+from control_plane.config.discovery import find_config
+from control_plane.config.interpolation import Interpolation
+from control_plane.config.layers import Layers
+from control_plane.config.parsing import parse_file
+from control_plane.config.problems import combined, dotted
+from control_plane.config.validation import validate
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings and where they came from.
+
+    Attributes:
+        path: the configuration file.
+        project: the folder of the file; components are imported from here.
+        sources: for each value that did not come from the file, its dotted key and where it came from.
+    """
+
+    settings: Settings
+    path: Path
+    project: Path
+    sources: Mapping[str, str]
+
+
+def load(
+    path: Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str],
+    cwd: Path,
+) -> Loaded:
+    """Find, read and validate the configuration.
+
+    Args:
+        path: the file; found upward from `cwd` where it is None and CTL_CONFIG is not set.
+        overrides: values of the command line by dotted key, such as `app.mode`.
+        environ: the process's environment.
+        cwd: the working folder.
+
+    Raises:
+        ConfigError: there is no file, or something is wrong in it; everything wrong is said at once.
+    """
+    file = find_config(path, environ=environ, cwd=cwd)
+    dotenv = _read_dotenv(file.parent / ".env")
+    layers = Layers(parse_file(file))
+    layers.put_environment(dotenv, origin=".env")
+    layers.put_environment(environ, origin="environment")
+    layers.put_command_line(overrides or {})
+    filling = Interpolation({**dotenv, **environ}, file_name=file.name, literal=layers.sources)
+    tree = filling.fill(layers.tree)
+    if problems := [*layers.problems, *filling.problems]:
+        raise combined(problems, file_name=file.name)
+    settings = validate(tree, sources=layers.sources, file_name=file.name)
+    if problems := problems_of(settings, file_name=file.name):
+        raise combined(problems, file_name=file.name)
+    sources = {dotted(key): source for key, source in layers.sources.items()}
+    return Loaded(settings=settings, path=file, project=file.parent, sources=sources)
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    # Taken as written: `${NAME}` is for the configuration file, and has one meaning there.
+    values = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    return {name: value for name, value in values.items() if value is not None}
