@@ -53,7 +53,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "component": ("AsgiApp", "CallResponse", "Component", "ComponentContext", "Directory", "Endpoint", "ServesAsgi"),
+    "component": (
+        "AsgiApp",
+        "CallResponse",
+        "Component",
+        "ComponentContext",
+        "Directory",
+        "Endpoint",
+        "ServesAsgi",
+    ),
     "dependencies": ("current_component", "current_context", "shared_state"),
     "errors": ("BusError", "ComponentError", "ConfigError", "ControlError", "CoplaneError", "LaunchError"),
     "state": ("Change", "Lease", "LeaseLost", "SharedState"),

@@ -37,9 +37,7 @@ class CoplaneError(Exception):
     code = "E2000"
     exit_code: ExitCode = ExitCode.FAILED
 
-    def __init__(
-        self, what: str, *, why: str = "", fix: str = "", code: str = "", detail: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, why: str = "", fix: str = "", code: str = "", detail: str = "") -> None:
         self.what = what
         self.why = why
         self.fix = fix
@@ -48,7 +46,8 @@ class CoplaneError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        sentences = [part.rstrip(".") + "." for part in (self.what, self.why, self.fix) if part]
+        parts = [part for part in (self.what, self.why, self.fix) if part]
+        sentences = [part if part.endswith(("?", "!")) else part.rstrip(".") + "." for part in parts]
         return " ".join([self.code, *sentences])
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,7 +57,8 @@ class CoplaneError(Exception):
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> CoplaneError:
         """Rebuild the error that `as_dict` wrote; unknown keys are ignored."""
-        family = _FAMILIES.get(str(value.get("code", ""))[:2], CoplaneError)
+        code = str(value.get("code", ""))
+        family = _FAMILIES.get(code) or _FAMILIES.get(code[:2], CoplaneError)
         parts = {key: str(value.get(key) or "") for key in ("why", "fix", "code", "detail")}
         return family(str(value.get("what") or "unknown error"), **parts)
 
@@ -111,7 +111,9 @@ class ComponentError(CoplaneError):
 _FAMILIES: dict[str, type[CoplaneError]] = {
     "E1": ConfigError,
     "E2": LaunchError,
+    "E2008": NotReadyInTime,
     "E3": ControlError,
+    "E3001": NoControlPlane,
     "E4": BusError,
     "E5": ComponentError,
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.status import Health, ReplicaReport, ReplicaState
 
@@ -116,7 +116,12 @@ class HostStopping(Message):
 
 
 Event = (
-    HostHeartbeat | ComponentRegistered | ComponentTransitioned | CommandCompleted | CommandFailed | HostStopping
+    HostHeartbeat
+    | ComponentRegistered
+    | ComponentTransitioned
+    | CommandCompleted
+    | CommandFailed
+    | HostStopping
 )
 
 # Commands: what the control plane tells the hosts. `epoch` is the leader's term; hosts refuse older ones.
@@ -233,8 +238,8 @@ def from_fields(fields: Mapping[str, str]) -> Message:
     try:
         payload = json.loads(fields.get("data") or "{}")
         if not isinstance(payload, dict):
-            raise MalformedEntry("field 'data' is not a JSON object")
+            raise ValueError("field 'data' is not a JSON object")
         plain = {key: value for key, value in fields.items() if key != "data" and value != ""}
         return model.model_validate({**payload, **plain})
-    except (ValidationError, json.JSONDecodeError) as exc:
+    except (ValueError, RecursionError) as exc:  # of JSON and of pydantic
         raise MalformedEntry(f"malformed {kind!r} entry: {exc}") from exc

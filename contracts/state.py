@@ -94,9 +94,7 @@ class SharedState(Protocol):
         """
         ...
 
-    def lease(
-        self, name: str, *, ttl_s: float, wait_s: float = 0.0
-    ) -> AbstractAsyncContextManager[Lease]:
+    def lease(self, name: str, *, ttl_s: float, wait_s: float = 0.0) -> AbstractAsyncContextManager[Lease]:
         """Hold a lease for the length of a block; it is renewed meanwhile and given back at the end.
 
         Raises:
