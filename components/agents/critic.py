@@ -24,6 +24,10 @@ class Critic(Agent):
         threshold: int = Field(90, ge=0, le=100)
         max_rounds: int = Field(3, ge=0, le=10)
 
+        def approves(self, review: Review, *, round_: int) -> bool:
+            """Tell whether a draft goes into the book; after the last round every draft does."""
+            return review.worst is None or review.score >= self.threshold or round_ >= self.max_rounds
+
     async def startup(self) -> None:
         """Listen for drafts, first ones and rewritten ones."""
         self.listen(ChapterDrafted, self.judge)
@@ -33,16 +37,11 @@ class Critic(Agent):
         manuscript = self.manuscript(event.story_id)
         review = review_draft(await manuscript.draft(event.chapter, event.round))
         await manuscript.keep(f"review:{event.chapter}:{event.round}", review)
-        if self.is_good_enough(review, round_=event.round):
+        if self.context.config.approves(review, round_=event.round):
             await manuscript.reach(Step.APPROVED, event.chapter, round=event.round, score=review.score)
             await self.tell(ChapterApproved(**event.model_dump()))
         else:
             await self.tell(ChapterCriticised(**event.model_dump()))
-
-    def is_good_enough(self, review: Review, *, round_: int) -> bool:
-        """Tell whether a draft goes into the book; after the last round every draft does."""
-        config: Critic.Config = self.context.config
-        return review.worst is None or review.score >= config.threshold or round_ >= config.max_rounds
 
 
 def review_draft(draft: Draft) -> Review:
