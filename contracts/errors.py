@@ -96,6 +96,13 @@ class NoControlPlane(ControlError):
     exit_code = ExitCode.NO_CONTROL_PLANE
 
 
+class NotDoneInTime(ControlError):
+    """A request was accepted but what it asked for did not come about before its deadline."""
+
+    code = "E3004"
+    exit_code = ExitCode.NOT_READY
+
+
 class BusError(CoplaneError):
     """The bus cannot do what was asked: unreachable, refused, or full."""
 
@@ -116,6 +123,10 @@ _FAMILIES: dict[str, type[CoplaneError]] = {
     "E3001": NoControlPlane,
     "E4": BusError,
     "E5": ComponentError,
+}
+# Those whose exit code is not their family's.
+_BY_CODE: dict[str, type[CoplaneError]] = {
+    error.code: error for error in (NotReadyInTime, NoControlPlane, NotDoneInTime)
 }
 
 

@@ -116,3 +116,30 @@ class AppStatus(Observation):
     gateway: GatewayStatus
     bus: BusStatus
     components: tuple[ComponentStatus, ...]
+
+
+class StreamLedger(Observation):
+    """What became of the messages of one stream, for one consumer group.
+
+    `adds_up`: accepted = acknowledged + left + dead, where each was counted apart.
+    """
+
+    stream: str
+    group: str
+    accepted: int
+    acknowledged: int
+    left: int
+    dead: int
+    adds_up: bool
+
+
+class StopReport(Observation):
+    """What a stop of everything came to; `ok` where every ledger adds up.
+
+    `stopped` names replicas, `forced` those hosts that had to be killed.
+    """
+
+    streams: tuple[StreamLedger, ...]
+    ok: bool
+    stopped: tuple[str, ...]
+    forced: tuple[str, ...] = ()
