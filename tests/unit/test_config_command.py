@@ -20,6 +20,7 @@ from control_plane.cli.verbs import config as config_verb
 from control_plane.cli.verbs import version as version_verb
 from control_plane.config import load, schema
 from control_plane.config.interpolation import Interpolation
+from control_plane.config.problems import redact
 from control_plane.config.rendering import to_toml, to_tree
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,19 @@ class TestShow:
         settings = Settings(components={"w": ComponentSpec(name="w", use="a:B", config=config)})
         written = tomllib.loads(to_toml(settings, {}))["components"]["w"]["config"]
         assert Interpolation({}, file_name="").fill(written) == to_tree(settings)["components"]["w"]["config"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://user:p@ss/w@host:1/0", "redis://user:***@host:1/0"),
+        ("rediss://:secret@host", "rediss://:***@host"),
+        ("redis://host?db=1&password=x&a=b", "redis://host?db=1&password=***&a=b"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+    ],
+)
+def test_url_is_shown_without_its_password(text: str, shown: str) -> None:
+    assert redact(text) == shown
 
 
 def test_validate_says_what_is_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
