@@ -46,7 +46,8 @@ class CoplaneError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        parts = [part for part in (self.what, self.why, self.fix) if part]
+        after = (part[0].upper() + part[1:] for part in (self.why, self.fix) if part)
+        parts = [self.what, *after]
         sentences = [part if part.endswith(("?", "!")) else part.rstrip(".") + "." for part in parts]
         return " ".join([self.code, *sentences])
 

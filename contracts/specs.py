@@ -139,10 +139,9 @@ class HostSpec(Spec):
     app: Name
     mode: Mode
     node: str = "local"
-    bus_url: str
-    home: str
-    sockets: str
-    project: str
+    bus_url: str = ""
+    home: str = ""
+    project: str = ""
     replicas: tuple[ReplicaSpec, ...]
     listen: str = ""
     public_fd: int | None = None

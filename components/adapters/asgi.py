@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from contracts import AsgiApp, ComponentContext
-from contracts.component import Receive, Send
+from contracts.component import AsgiMessage, Receive, Scope, Send
 
 
 class AsgiAdapter:
@@ -20,8 +20,8 @@ class AsgiAdapter:
     def __init__(self, context: ComponentContext, app: AsgiApp) -> None:
         self._context = context
         self._app = app
-        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=2)
-        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=4)
+        self._to_app: asyncio.Queue[AsgiMessage] = asyncio.Queue(maxsize=2)
+        self._from_app: asyncio.Queue[AsgiMessage] = asyncio.Queue(maxsize=4)
         self._state: dict[str, Any] = {}
         self._has_lifespan = False
 
@@ -61,7 +61,7 @@ class AsgiAdapter:
         """Return the application; each request gets a copy of the lifespan's state, as ASGI asks."""
         return self._answer
 
-    async def _answer(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app({**scope, "state": {**self._state}}, receive, send)
 
     def health_check(self) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json as json_module
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from contracts.component import CallResponse, Endpoint
+from contracts.component import AsgiMessage, CallResponse, Endpoint
 from contracts.errors import ComponentError
 from control_plane.runtime.directory import EventDirectory
 
@@ -118,18 +118,18 @@ async def _call_in_process(
         "client": None,
         "server": None,
     }
-    incoming = iter([{"type": "http.request", "body": body, "more_body": False}])
+    incoming: Iterator[AsgiMessage] = iter([{"type": "http.request", "body": body, "more_body": False}])
     never_gone = asyncio.Event()
     status, sent_headers, chunks = 500, {}, []
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> AsgiMessage:
         message = next(incoming, None)
         if message is None:
             await never_gone.wait()  # the caller stays until it has the answer, or cancels
             return {"type": "http.disconnect"}
         return message
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: AsgiMessage) -> None:
         nonlocal status, sent_headers
         if message["type"] == "http.response.start":
             status = message["status"]

@@ -6,9 +6,10 @@ which), or to the replica that its logger is named after; everything else belong
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from io import TextIOBase
@@ -144,7 +145,8 @@ def release(handler: ReplicaFiles) -> None:
     handler.close()
 
 
-def redirect_prints() -> None:
-    """Send what components print into the log; for hosts that share their process with the launcher."""
-    sys.stdout = PrintsToLog("stdout")
-    sys.stderr = PrintsToLog("stderr")
+@contextlib.contextmanager
+def prints_to_log() -> Iterator[None]:
+    """Send what components print into the log, where hosts share their process with the launcher."""
+    with contextlib.redirect_stdout(PrintsToLog("stdout")), contextlib.redirect_stderr(PrintsToLog("stderr")):
+        yield

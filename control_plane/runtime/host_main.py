@@ -17,7 +17,6 @@ from contracts.specs import HostSpec
 from control_plane.brokers import open_transport
 from control_plane.runtime import host_logging
 from control_plane.runtime.host import Host
-from control_plane.runtime.paths import RuntimeDir
 from control_plane.stores import open_state
 
 log = logging.getLogger("coplane.host")
@@ -30,29 +29,30 @@ def run_host(spec: HostSpec) -> int:
         The exit code: 0 after a graceful stop, 1 when the host itself failed.
     """
     handler = host_logging.configure(Path(spec.home) / "logs", label=spec.label)
+    exit_code = ExitCode.DONE
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(spec))
-        return ExitCode.DONE
     except* CoplaneError as errors:
         for error in errors.exceptions:
-            log.error("host.failed", extra={"error": str(error)})  # noqa: TRY400 - its text says it all
-        return ExitCode.FAILED
+            log.error("host.failed", extra={"error": str(error)})
+        exit_code = ExitCode.FAILED
+    except* Exception:
+        # The supervision boundary of a process: logged, and told by the exit code.
+        log.exception("host.crashed")
+        exit_code = ExitCode.FAILED
     finally:
         host_logging.release(handler)
+    return exit_code
 
 
 async def _serve(spec: HostSpec) -> None:
-    transport = await open_transport(spec.bus_url)
+    transport = open_transport(spec.bus_url)
     try:
-        host = Host(
-            spec,
-            transport=transport,
-            state=open_state(spec.app, transport),
-            public_socket=_inherited(spec.public_fd),
-        )
-        _listen_for_the_end(host, spec)
-        await host.run()
+        async with open_state(spec.app, spec.bus_url) as state:
+            host = Host(spec, transport=transport, state=state, public_socket=_inherited(spec.public_fd))
+            _listen_for_the_end(host, spec)
+            await host.run()
     finally:
         await transport.close()
 

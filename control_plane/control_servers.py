@@ -1,0 +1,52 @@
+"""The control plane's API on its two doors: the Unix socket for its owner, TCP with a token."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+
+from control_plane.api.app import create_app
+from control_plane.api.controller import Controller
+from control_plane.runtime.http_server import HttpServer
+from control_plane.runtime.paths import RuntimeDir
+
+BACKLOG = 128
+CLOSE_GRACE_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def serving(controller: Controller, runtime: RuntimeDir, tcp: socket.socket) -> AsyncIterator[None]:
+    """Serve the API on `control.sock` (mode 0600) and on the bound TCP socket."""
+    servers = [
+        HttpServer(create_app(controller, token=None), sock=_owner_only(runtime)),
+        HttpServer(create_app(controller, token=_token(runtime)), sock=tcp),
+    ]
+    for server in servers:
+        await server.start()
+    try:
+        yield
+    finally:
+        for server in servers:
+            await server.stop(grace_s=CLOSE_GRACE_S)
+
+
+def _owner_only(runtime: RuntimeDir) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    previous = os.umask(0o177)
+    try:
+        listener.bind(str(runtime.control_socket))
+    finally:
+        os.umask(previous)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _token(runtime: RuntimeDir) -> str:
+    """Return the bearer token of the TCP door; it is made once and stays between launches."""
+    if not runtime.token.exists():
+        with open(os.open(runtime.token, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    return runtime.token.read_text().strip()

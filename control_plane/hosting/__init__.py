@@ -1,0 +1,59 @@
+"""Where hosts run: in this process, or as children of the anchor.
+
+The supervisor knows only this protocol; the launcher chooses the implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from contracts.specs import HostSpec
+
+
+@dataclass(frozen=True)
+class Exited:
+    """A host ended: with an exit code, or killed by a signal."""
+
+    host: str
+    pid: int
+    exit_code: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A host that ran before this control plane; `replicas` are pairs of id and component."""
+
+    host: str
+    pid: int
+    replicas: tuple[tuple[str, str], ...]
+
+
+class Hosting(Protocol):
+    """Spawns and ends hosts, and tells of their ends."""
+
+    async def spawn(self, spec: HostSpec) -> int:
+        """Start a host and return its process id; bus, folders and sockets are filled in here.
+
+        Raises:
+            LaunchError: it could not be started.
+        """
+        ...
+
+    async def terminate(self, host: str) -> None:
+        """Ask a host to stop by itself."""
+        ...
+
+    async def kill(self, host: str) -> None:
+        """End a host and everything it started, at once."""
+        ...
+
+    def adopted(self) -> Sequence[Adopted]:
+        """Return the hosts that ran before this control plane."""
+        ...
+
+    def events(self) -> AsyncIterator[Exited]:
+        """Iterate over the ends of hosts."""
+        ...

@@ -1,0 +1,70 @@
+"""Hosts as processes of their own, forked by the anchor: what multi and hybrid mode use."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Sequence
+
+from contracts.errors import LaunchError
+from contracts.specs import HostSpec
+from control_plane.hosting import Adopted, Exited
+from control_plane.runtime.anchor_client import AnchorClient
+from control_plane.runtime.anchor_protocol import HostGone
+from control_plane.runtime.paths import RuntimeDir
+
+GATEWAY = "gateway"
+
+
+class AnchoredHosting:
+    """Speaks to the anchor over its socket."""
+
+    def __init__(
+        self, anchor: AnchorClient, runtime: RuntimeDir, *, bus_url: str, public_fd: int | None
+    ) -> None:
+        self._anchor = anchor
+        self._runtime = runtime
+        self._bus_url = bus_url
+        self._public_fd = public_fd
+
+    async def spawn(self, spec: HostSpec) -> int:
+        """Fork a host; return its process id."""
+        return await self._anchor.spawn(self._completed(spec), spec.label)
+
+    async def terminate(self, host: str) -> None:
+        """Send SIGTERM to the host."""
+        await self._anchor.signal(host, signal.SIGTERM)
+
+    async def kill(self, host: str) -> None:
+        """Kill the host's whole process group."""
+        await self._anchor.signal(host, signal.SIGKILL)
+
+    def adopted(self) -> Sequence[Adopted]:
+        """Return the hosts that the anchor held when we connected."""
+        return [
+            Adopted(host.spec.id, host.pid, tuple((r.id, r.component.name) for r in host.spec.replicas))
+            for host in self._anchor.welcome.hosts
+        ]
+
+    async def events(self) -> AsyncIterator[Exited]:
+        """Iterate over the ends of hosts.
+
+        Raises:
+            LaunchError: the anchor is gone (E2010).
+        """
+        async for event in self._anchor.events():
+            if isinstance(event, HostGone):
+                yield Exited(event.host, event.pid, event.exit_code, event.signal)
+        raise LaunchError("the anchor is gone", fix="run `ctl launch` again", code="E2010")
+
+    def _completed(self, spec: HostSpec) -> HostSpec:
+        # The public socket is for the gateway's host alone.
+        is_gateway = any(replica.component.name == GATEWAY for replica in spec.replicas)
+        return spec.model_copy(
+            update={
+                "bus_url": self._bus_url,
+                "home": str(self._runtime.home),
+                "project": str(self._runtime.project),
+                "listen": f"unix://{self._runtime.host_socket(spec.id)}",
+                "public_fd": self._public_fd if is_gateway else None,
+            }
+        )

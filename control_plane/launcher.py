@@ -1,0 +1,286 @@
+"""The composition root: builds a backend for a mode, runs it, and cleans up after it.
+
+The only place where memory or Redis, this process or another, is chosen. It leaves nothing behind:
+whatever way a launch ends, hosts, sockets and the lock are gone when `run_launch` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from contracts.errors import BusError, CoplaneError, LaunchError
+from contracts.specs import Mode, Settings
+from contracts.state import SharedState
+from control_plane.brokers import StreamTransport, open_transport
+from control_plane.config import load, resolve_mode, select
+from control_plane.connections import check
+from control_plane.control_servers import serving
+from control_plane.core import initial_state, order
+from control_plane.hosting import Hosting
+from control_plane.launch import Launch
+from control_plane.launch_options import LaunchOptions, LaunchReporter
+from control_plane.runtime import clock, host_logging
+from control_plane.runtime.paths import RuntimeDir
+from control_plane.runtime.ports import bind_public
+from control_plane.stores import open_state
+from control_plane.supervisor import Identity, Supervisor
+
+BUS_TIMEOUT_S = 10.0
+BUS_PAUSE_S = 0.02
+ANCHOR_TIMEOUT_S = 60.0
+LEVEL_MARGIN_S = 5.0
+EPOCH_KEY = "ctl.epoch"
+NODE = "local"
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a launch is to build, decided before anything runs."""
+
+    settings: Settings
+    mode: Mode
+    mode_reason: str
+    runtime: RuntimeDir
+    options: LaunchOptions
+
+    @property
+    def embedded_bus(self) -> bool:
+        """Tell whether the launch brings its own Valkey."""
+        return self.settings.bus.url == "auto" and self.mode is not Mode.SINGLE
+
+    @property
+    def bus_url(self) -> str:
+        """Return where the bus is."""
+        if self.embedded_bus:
+            return f"unix://{self.runtime.bus_socket}"
+        return "memory://" if self.settings.bus.url == "auto" else self.settings.bus.url
+
+
+@dataclass(frozen=True)
+class Bus:
+    """The streams and the shared state of one application."""
+
+    transport: StreamTransport
+    state: SharedState
+
+
+def run_launch(options: LaunchOptions, reporter: LaunchReporter) -> int:
+    """Launch the backend and stay until it has stopped.
+
+    Returns:
+        The exit code of `ctl launch`.
+    """
+    exit_code = 0
+    try:
+        blueprint = draw_blueprint(options)
+        with _occupied(blueprint.runtime):
+            reporter.starting(blueprint.settings.app.name, str(blueprint.mode), blueprint.mode_reason)
+            run = _run_in_one_process if blueprint.mode is Mode.SINGLE else _run_in_processes
+            exit_code = run(blueprint, reporter)
+    except* CoplaneError as errors:
+        error = _first(errors)
+        reporter.error(error)
+        exit_code = int(error.exit_code)
+    return exit_code
+
+
+def _first(errors: BaseExceptionGroup[CoplaneError]) -> CoplaneError:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, CoplaneError)
+    return found
+
+
+def draw_blueprint(options: LaunchOptions) -> Blueprint:
+    """Read the configuration and decide what to build.
+
+    Raises:
+        ConfigError: the configuration, or the choice of components, is wrong.
+        LaunchError: the runtime folder cannot be used (E2007).
+    """
+    overrides = {"app.mode": options.mode} if options.mode else {}
+    loaded = load(options.config, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    settings = select(
+        loaded.settings,
+        names=options.names,
+        profile=options.profile,
+        only=options.only,
+        exclude=options.exclude,
+    )
+    mode, reason = resolve_mode(
+        settings.app.mode, is_tty=sys.stderr.isatty(), environ=os.environ, bus_url=settings.bus.url
+    )
+    return Blueprint(settings, mode, reason, RuntimeDir.open(loaded.project, os.environ), options)
+
+
+@contextlib.contextmanager
+def _occupied(runtime: RuntimeDir) -> Iterator[None]:
+    with runtime.acquire_lock():
+        try:
+            yield
+        finally:
+            runtime.remove_ephemeral()
+
+
+# One process.
+
+
+def _run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
+    blueprint.runtime.clean_stale()
+    public = _bind_gateway(blueprint)
+    handler = host_logging.configure(blueprint.runtime.logs, label="control")
+    sys.path.insert(0, str(blueprint.runtime.project))
+    try:
+        with host_logging.prints_to_log():
+            return _run_loop(_serve_inline(blueprint, reporter, public))
+    finally:
+        host_logging.release(handler)
+        public.close()
+
+
+async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, public: socket.socket) -> int:
+    from control_plane.hosting.inline import InlineHosting
+
+    async with _bus(blueprint) as bus, asyncio.TaskGroup() as tasks:
+        hosting = InlineHosting(
+            blueprint.runtime, transport=bus.transport, state=bus.state, public_socket=public, tasks=tasks
+        )
+        return await _supervise(blueprint, reporter, bus, hosting, url_of(public))
+
+
+# Many processes.
+
+
+def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
+    from control_plane.runtime.anchor import AnchorOptions, start_anchor
+    from control_plane.runtime.images import import_base
+
+    runtime = blueprint.runtime
+    public: socket.socket | None = None
+    if not runtime.anchor_alive():
+        runtime.clean_stale()
+        if not blueprint.embedded_bus:
+            check(blueprint.bus_url, timeout_s=BUS_TIMEOUT_S)
+        public = _bind_gateway(blueprint)
+        # Fork before any thread or event loop exists; everybody then shares the pages of these imports.
+        import_base()
+        start_anchor(_anchor_options(blueprint, public))
+    handler = host_logging.configure(runtime.logs, label="control")
+    try:
+        return _run_loop(_serve_anchored(blueprint, reporter, public))
+    finally:
+        host_logging.release(handler)
+        if public is not None:
+            public.close()
+
+
+async def _serve_anchored(
+    blueprint: Blueprint, reporter: LaunchReporter, public: socket.socket | None
+) -> int:
+    from control_plane.hosting.anchored import AnchoredHosting
+    from control_plane.runtime.anchor_client import AnchorClient
+
+    anchor = await AnchorClient.connect(
+        blueprint.runtime.anchor_socket, pid=os.getpid(), timeout_s=ANCHOR_TIMEOUT_S
+    )
+    try:
+        async with _bus(blueprint) as bus:
+            hosting = AnchoredHosting(
+                anchor, blueprint.runtime, bus_url=blueprint.bus_url, public_fd=anchor.public_fd
+            )
+            return await _supervise(blueprint, reporter, bus, hosting, anchor.public_url)
+    finally:
+        await anchor.shutdown(timeout_s=stop_bound_s(blueprint.settings))
+
+
+# Both.
+
+
+def _run_loop(work: Coroutine[Any, Any, int]) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _bind_gateway(blueprint: Blueprint) -> socket.socket:
+    gateway = blueprint.settings.gateway
+    return bind_public(gateway.host, gateway.port)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the HTTP address of a listening TCP socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def _bus(blueprint: Blueprint) -> AsyncIterator[Bus]:
+    transport = open_transport(blueprint.bus_url)
+    try:
+        await _until_answering(transport, blueprint)
+        async with open_state(blueprint.settings.app.name, blueprint.bus_url) as state:
+            yield Bus(transport, state)
+    finally:
+        await transport.close()
+
+
+async def _until_answering(transport: StreamTransport, blueprint: Blueprint) -> None:
+    """Wait for the bus: an embedded Valkey starts at the same time as everything else."""
+    deadline_s = clock.now_s() + BUS_TIMEOUT_S
+    while True:
+        try:
+            await transport.ping()
+            return
+        except BusError as exc:
+            if clock.now_s() < deadline_s:
+                await asyncio.sleep(BUS_PAUSE_S)
+            elif blueprint.embedded_bus:
+                raise LaunchError(
+                    f"the embedded Valkey did not answer within {BUS_TIMEOUT_S:g} s",
+                    why=exc.what,
+                    fix=f"see {blueprint.runtime.logs / 'valkey.log'}",
+                    code="E2011",
+                ) from exc
+            else:
+                raise
+
+
+async def _supervise(
+    blueprint: Blueprint,
+    reporter: LaunchReporter,
+    bus: Bus,
+    hosting: Hosting,
+    gateway_url: str,
+) -> int:
+    settings, runtime = blueprint.settings, blueprint.runtime
+    epoch = await bus.state.increment(EPOCH_KEY)
+    tcp = bind_public(settings.control.host, settings.control.port)
+    identity = Identity(settings, blueprint.mode, epoch, NODE, gateway_url, url_of(tcp), clock.now_s())
+    supervisor = Supervisor(
+        identity,
+        state=initial_state(settings, blueprint.mode, epoch=epoch),
+        transport=bus.transport,
+        hosting=hosting,
+    )
+    launch = Launch(
+        supervisor, runtime=runtime, options=blueprint.options, reporter=reporter, stop_bound_s=stop_bound_s(settings)
+    )
+    async with serving(supervisor, runtime, tcp), asyncio.TaskGroup() as tasks:
+        tasks.create_task(supervisor.run())
+        return await launch.conduct()
+
+
+def stop_bound_s(settings: Settings) -> float:
+    """Return how long a whole stop may take: the grace periods along the graph, and some for each level."""
+    levels = order({name: spec.depends_on for name, spec in settings.components.items()})
+    return sum(max(settings.components[name].grace_period_s for name in level) + LEVEL_MARGIN_S for level in levels)

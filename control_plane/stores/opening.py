@@ -1,0 +1,26 @@
+"""Opens the shared state that belongs to a bus: memory for memory, Redis for Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from contracts.state import SharedState
+from control_plane.stores.memory import MemoryState
+
+
+@asynccontextmanager
+async def open_state(app: str, url: str) -> AsyncIterator[SharedState]:
+    """Give the shared state of an application beside the bus at `url`, and close its connections."""
+    if url.startswith("memory:"):
+        yield MemoryState(app)
+        return
+    # Loaded here, because single mode needs no Redis client.
+    from control_plane.connections import connect
+    from control_plane.stores.redis import RedisState
+
+    client = connect(url)
+    try:
+        yield RedisState(app, client)
+    finally:
+        await client.aclose()

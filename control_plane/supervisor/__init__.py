@@ -1,0 +1,5 @@
+"""The control plane's actor and what feeds it: events and requests in, effects out."""
+
+from control_plane.supervisor.actor import Identity, Supervisor
+
+__all__ = ["Identity", "Supervisor"]

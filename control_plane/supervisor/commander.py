@@ -1,0 +1,45 @@
+"""Sends commands to hosts, in the order they were given, and waits for the bus where it must."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from contracts.errors import BusError
+from contracts.messages import Command, to_fields
+from control_plane.brokers import StreamTransport
+from control_plane.runtime.announcer import commands_stream
+
+log = logging.getLogger("coplane.supervisor")
+
+QUEUE_LENGTH = 10_000
+COMMANDS_KEPT = 1_000
+BUS_PAUSE_S = 0.5
+
+
+class Commander:
+    """One sender for `{app}:ctl:commands:{component}`, so that a stop never overtakes a start."""
+
+    def __init__(self, transport: StreamTransport, *, app: str) -> None:
+        self._transport = transport
+        self._app = app
+        self._queue: asyncio.Queue[Command] = asyncio.Queue(maxsize=QUEUE_LENGTH)
+
+    def send(self, command: Command) -> None:
+        """Queue a command; returns at once."""
+        self._queue.put_nowait(command)
+
+    async def run(self) -> None:
+        """Send what is queued, until cancelled."""
+        while True:
+            await self._deliver(await self._queue.get())
+
+    async def _deliver(self, command: Command) -> None:
+        stream = commands_stream(self._app, command.component)
+        while True:
+            try:
+                await self._transport.append_log(stream, to_fields(command), max_len=COMMANDS_KEPT)
+                return
+            except BusError as exc:
+                log.warning("command.delayed", extra={"command": command.type, "error": str(exc)})
+                await asyncio.sleep(BUS_PAUSE_S)

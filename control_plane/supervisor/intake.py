@@ -1,0 +1,105 @@
+"""Reads the event stream and the request stream, and puts what it understands into the inbox.
+
+What is malformed or of an unknown type is counted and skipped; it never stops the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from contracts.errors import BusError
+from contracts.messages import AnyRequest, Event, MalformedEntry, Message, Request, from_fields
+from control_plane.brokers import Delivery, GroupMissing, StreamTransport
+from control_plane.core import BusLost, BusRecovered, Input
+from control_plane.runtime.announcer import events_stream, requests_stream
+
+log = logging.getLogger("coplane.supervisor")
+
+BLOCK_S = 30.0
+BUS_PAUSE_S = 0.5
+EVENTS_READ = 200
+REQUESTS_READ = 20
+GROUP = "control-plane"
+
+
+class Intake:
+    """Feeds one inbox."""
+
+    def __init__(self, transport: StreamTransport, *, app: str, inbox: asyncio.Queue[Input]) -> None:
+        self._transport = transport
+        self._events = events_stream(app)
+        self._requests = requests_stream(app)
+        self._inbox = inbox
+        self.skipped = 0
+
+    async def read_events(self) -> None:
+        """Follow what hosts say from now on; their next heartbeats tell the rest."""
+        position, connected = "", True
+        while True:
+            try:
+                position = position or await self._transport.last_id(self._events)
+                entries = await self._transport.tail(
+                    {self._events: position}, count=EVENTS_READ, block_s=BLOCK_S
+                )
+            except BusError as exc:
+                if connected:
+                    log.warning("bus.lost", extra={"error": str(exc)})
+                    await self._inbox.put(BusLost())
+                connected = False
+                await asyncio.sleep(BUS_PAUSE_S)
+                continue
+            if not connected:
+                log.info("bus.recovered")
+                await self._inbox.put(BusRecovered())
+                connected = True
+            for _, entry in entries:
+                position = entry.id
+                message = self._understood(entry.id, entry.fields)
+                if isinstance(message, Event):
+                    await self._inbox.put(message)
+
+    async def read_requests(self) -> None:
+        """Consume requests; each is acknowledged once it is in the inbox."""
+        while True:
+            try:
+                await self._transport.ensure_group(self._requests, GROUP)
+                await self._take_requests(
+                    await self._transport.read_own_pending(
+                        self._requests, GROUP, GROUP, count=REQUESTS_READ, except_ids=()
+                    )
+                )
+                while True:
+                    await self._take_requests(
+                        await self._transport.read_group(
+                            self._requests, GROUP, GROUP, count=REQUESTS_READ, block_s=BLOCK_S
+                        )
+                    )
+            except GroupMissing:
+                continue
+            except BusError:
+                await asyncio.sleep(BUS_PAUSE_S)
+
+    async def _take_requests(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            entry = delivery.entry
+            message = self._understood(entry.id, entry.fields)
+            if isinstance(message, AnyRequest):
+                named = {"request_id": message.request_id or entry.id}
+                await self._inbox.put(message.model_copy(update=named))
+            await self._transport.ack(self._requests, GROUP, [entry.id])
+
+    def _understood(self, entry_id: str, fields: Mapping[str, str]) -> Message | None:
+        try:
+            message = from_fields(fields)
+        except MalformedEntry as exc:
+            self._skip(entry_id, str(exc))
+            return None
+        if not isinstance(message, Event | Request):
+            self._skip(entry_id, f"'{message.type}' does not belong here")
+        return message
+
+    def _skip(self, entry_id: str, why: str) -> None:
+        self.skipped += 1
+        log.warning("entry.skipped", extra={"entry": entry_id, "error": why})

@@ -1,0 +1,39 @@
+"""The ledger of a stream: what was accepted, acknowledged, left for next time, and dead.
+
+Accepted comes from the stream's own counter of entries, acknowledged and dead from counters that the
+broker moves in the same step as the acknowledgement, left from the group's lag and pending entries.
+They are counted apart, so that a sum which does not come out shows a loss.
+"""
+
+from __future__ import annotations
+
+from contracts.status import StreamLedger
+from control_plane.brokers import StreamTransport
+
+
+async def read_ledgers(transport: StreamTransport, app: str) -> list[StreamLedger]:
+    """Return one ledger for each consumer group of each of the backend's streams."""
+    prefix = f"{app}:bus:"
+    found = [await _ledgers_of(transport, stream, prefix) for stream in await transport.streams(prefix)]
+    return [ledger for ledgers in found for ledger in ledgers]
+
+
+async def _ledgers_of(transport: StreamTransport, stream: str, prefix: str) -> list[StreamLedger]:
+    info = await transport.info(stream)
+    ledgers = []
+    for group in sorted(info.groups, key=lambda group: group.name) if info else ():
+        counted = await transport.ledger(stream, group.name)
+        accepted = info.accepted - counted.missed if info else 0
+        left = group.lag + group.pending
+        ledgers.append(
+            StreamLedger(
+                stream=stream.removeprefix(prefix),
+                group=group.name,
+                accepted=accepted,
+                acknowledged=counted.acknowledged,
+                left=left,
+                dead=counted.dead,
+                adds_up=accepted == counted.acknowledged + left + counted.dead,
+            )
+        )
+    return ledgers

@@ -1,0 +1,154 @@
+"""Faults in a running backend stay where they happen, and lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from tests.support.backend import Backend, backend, request
+from tests.support.wait import wait_until
+
+AGENTS = (
+    "director",
+    "outliner",
+    "worldbuilder",
+    "worldsmith",
+    "character_expert",
+    "plotmaster",
+    "writer",
+    "critic",
+    "fact_checker",
+    "rewriter",
+)
+STORIES = int(os.environ.get("COPLANE_KILL_STORIES", "40"))
+KILLS = int(os.environ.get("COPLANE_KILLS", "12"))
+PATIENT = {
+    f"CTL_COMPONENTS__{name.upper()}__RESTART__{option}": value
+    for name in AGENTS
+    for option, value in (("MAX_RESTARTS", "1000"), ("BACKOFF_MAX_S", "0.5"), ("BACKOFF_S", "0.1"))
+}
+
+
+def post(url: str, seed: int) -> str:
+    """Post one story, again until it was accepted: the director may be the one that is being killed."""
+    story = {"title": f"Story {seed}", "premise": "A lighthouse keeper counts the waves", "chapters": 2, "seed": seed}
+    headers = {"Idempotency-Key": f"story-{seed}"}
+
+    def accepted() -> str | None:
+        try:
+            status, got, _ = request(f"{url}/api/v1/stories", method="POST", body=story, headers=headers)
+        except OSError:
+            return None
+        return got["Location"] if status == 202 else None
+
+    return wait_until(accepted, 60, every_s=0.2)
+
+
+def kill_agents(novel: Backend, kills: int, stop: threading.Event) -> list[str]:
+    """Kill a random agent with SIGKILL every second; return which were hit."""
+    chance, hit = random.Random(4), []
+    while len(hit) < kills and not stop.wait(1.0):
+        status = novel.status()
+        live = [
+            replica
+            for component in (status or {"components": []})["components"]
+            for replica in component["replicas"]
+            if component["name"] in AGENTS and replica["state"] == "ready" and replica["pid"]
+        ]
+        if live:
+            victim = chance.choice(live)
+            os.kill(victim["pid"], signal.SIGKILL)
+            hit.append(victim["id"])
+    return hit
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_every_story_finishes_once_while_agents_are_killed() -> None:
+    with backend(env=PATIENT) as novel:
+        url = novel.start("--mode", "multi").until_ready()["gateway"]["url"]
+        done = threading.Event()
+        with ThreadPoolExecutor(9) as pool:
+            killing = pool.submit(kill_agents, novel, KILLS, done)
+            locations = list(pool.map(lambda seed: post(url, seed), range(STORIES)))
+            hit = killing.result()
+
+        assert len(hit) == KILLS
+        assert len(set(locations)) == STORIES
+        for location in locations:
+            wait_until(lambda: finished(url + location), 120, every_s=0.2)  # noqa: B023 - called at once
+        assert {finish_count(url + location) for location in locations} == {1}
+
+        assert novel.interrupt() == 0, novel.output
+        novel.assert_nothing_left()
+
+
+def finished(location: str) -> bool:
+    """Tell whether the story is finished."""
+    try:
+        status, _, body = request(location)
+    except OSError:
+        return False
+    return status == 200 and json.loads(body)["status"] == "finished"
+
+
+def finish_count(location: str) -> int:
+    """Count how often the story says of itself that it is finished."""
+    _, _, body = request(f"{location}/events", timeout_s=20)
+    return body.count(b"event: finished")
+
+
+def test_a_killed_host_is_replaced_and_its_neighbours_keep_their_processes() -> None:
+    with backend() as novel:
+        before = {r["id"]: r["pid"] for c in novel.start("--mode", "multi").until_ready()["components"] for r in c["replicas"]}
+
+        os.kill(before["critic-1"], signal.SIGKILL)
+        wait_until(lambda: novel.replica("critic-1")["pid"] not in (None, before["critic-1"]), 20)
+        status = novel.until_ready()
+
+        after = {r["id"]: r["pid"] for c in status["components"] for r in c["replicas"]}
+        assert {name for name in before if before[name] != after[name]} == {"critic-1"}
+        assert novel.replica("critic-1")["restarts"] == 1
+        assert novel.interrupt() == 0
+        novel.assert_nothing_left()
+
+
+def test_a_second_interrupt_forces_the_end() -> None:
+    with backend() as novel:
+        novel.start("--mode", "multi").until_ready()
+        assert novel.launch is not None
+        novel.launch.send_signal(signal.SIGINT)
+        wait_until(lambda: "stopping" in novel.output.lower(), 10)
+        began_s = time.monotonic()
+
+        code = novel.interrupt()
+
+        assert code in (0, 130)
+        assert time.monotonic() - began_s < 10
+        novel.assert_nothing_left()
+
+
+def test_a_request_written_by_hand_restarts_a_component() -> None:
+    with backend() as novel:
+        status = novel.start("--mode", "multi").until_ready()
+        before = novel.replica("writer-1")["pid"]
+        client = redis.Redis(unix_socket_path=status["bus"]["url"].removeprefix("unix://"), decode_responses=True)
+
+        client.xadd("novel:ctl:requests", {"type": "restart", "component": "writer"})
+        wait_until(lambda: novel.replica("writer-1")["pid"] not in (None, before), 20)
+        novel.until_ready()
+
+        entries = client.xrange("novel:ctl:events")
+        assert entries
+        assert all(value.isprintable() for _, fields in entries for value in fields.values())
+        client.close()
+        assert novel.interrupt() == 0
+        novel.assert_nothing_left()
