@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -15,12 +15,17 @@ from components.agents.story import steps
 from components.agents.story.manuscript import Manuscript, NotInManuscript
 from components.agents.story.models import StoryRequest
 from components.agents.story.steps import Step
-from contracts import SharedState, current_component, shared_state
-
-if TYPE_CHECKING:
-    from components.agents.director import Director
+from contracts import BusError, SharedState, current_component, shared_state
 
 router = APIRouter()
+
+State = Annotated[SharedState, Depends(shared_state)]
+
+
+class AcceptsStories(Protocol):
+    """What these routes need of the director."""
+
+    async def accept(self, request: StoryRequest, *, key: str | None) -> str | None: ...
 
 
 class Status(StrEnum):
@@ -43,7 +48,7 @@ class StoryView(BaseModel):
     links: dict[str, str]
 
 
-async def stored_story(story_id: str, state: Annotated[SharedState, Depends(shared_state)]) -> Manuscript:
+async def stored_story(story_id: str, state: State) -> Manuscript:
     """Return the manuscript of a story that exists; answer 404 for another."""
     manuscript = Manuscript(state, story_id)
     try:
@@ -61,14 +66,18 @@ async def post_story(
     story: StoryRequest,
     request: Request,
     response: Response,
-    director: Annotated[Director, Depends(current_component)],
+    director: Annotated[AcceptsStories, Depends(current_component)],
+    state: State,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> StoryView:
     """Ask for a story. The same Idempotency-Key gives the same story, however often it is sent."""
-    story_id = await director.accept(story, key=idempotency_key)
+    try:
+        story_id = await director.accept(story, key=idempotency_key)
+    except BusError as exc:
+        raise HTTPException(503, exc.what, {"Retry-After": "1"}) from exc
     if story_id is None:
         raise HTTPException(422, "this Idempotency-Key was used for another story")
-    view = await _view(Manuscript(director.context.state, story_id), request)
+    view = await _view(Manuscript(state, story_id), request)
     response.headers["Location"] = view.links["self"]
     return view
 

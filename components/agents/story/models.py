@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import random
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_CHAPTERS = 50
 LARGEST_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 
 
-def _on_one_line(text: str) -> str:
-    return " ".join(text.split())
+def _on_one_line(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # JSON can carry half a surrogate pair, UTF-8 cannot: it becomes the replacement character.
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return " ".join(whole.split())
 
 
-OneLine = Annotated[str, AfterValidator(_on_one_line)]
+OneLine = Annotated[str, BeforeValidator(_on_one_line)]
 
 
 class Part(BaseModel):
@@ -33,8 +37,8 @@ class StoryRequest(Part):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    title: OneLine = Field(min_length=1, max_length=200, pattern=r"\S")
-    premise: OneLine = Field(min_length=1, max_length=2000, pattern=r"\S")
+    title: OneLine = Field(min_length=1, max_length=200)
+    premise: OneLine = Field(min_length=1, max_length=2000)
     chapters: int = Field(3, ge=1, le=MAX_CHAPTERS)
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
 
