@@ -1,0 +1,51 @@
+"""Which message is being handled: what a handler publishes inherits its correlation id and trace.
+
+OpenTelemetry is asked only where the program has loaded it.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """What ties messages together."""
+
+    correlation_id: str = ""
+    traceparent: str = ""
+
+
+_current: ContextVar[Correlation] = ContextVar("coplane_correlation", default=Correlation())  # noqa: B039 (frozen)
+
+
+def current_correlation() -> Correlation:
+    """Return what a message published here belongs to; a new id where no message is being handled."""
+    inherited = _current.get()
+    return Correlation(inherited.correlation_id or uuid.uuid4().hex, _active_span() or inherited.traceparent)
+
+
+@contextmanager
+def handling(correlation_id: str, traceparent: str) -> Iterator[None]:
+    """Tie what is published in this block to a message."""
+    token = _current.set(Correlation(correlation_id, traceparent))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _active_span() -> str:
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return ""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return ""
+    # W3C Trace Context, https://www.w3.org/TR/trace-context/#traceparent-header
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

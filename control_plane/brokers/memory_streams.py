@@ -1,0 +1,169 @@
+"""One stream in memory with its consumer groups: the data and its rules, without waiting.
+
+An entry's place is its number since the stream began, so that how far a group is, how far it is behind
+and what may be trimmed are plain subtractions. Text only goes in and out; nobody shares an object.
+"""
+
+from __future__ import annotations
+
+import bisect
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from control_plane.brokers.transport import Delivery, Entry, Fields, GroupInfo, Ledger
+
+Id = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Pending:
+    """An entry that a consumer holds."""
+
+    place: int
+    entry: Entry
+    consumer: str
+    since_s: float
+    deliveries: int = 1
+
+
+@dataclass(slots=True)
+class Group:
+    """A consumer group: `place` is the first entry it has not read."""
+
+    place: int
+    missed: int
+    pending: dict[str, Pending] = field(default_factory=dict)
+    acknowledged: int = 0
+    dead: int = 0
+
+    def needed_from(self) -> int:
+        """Return the place of the first entry that is not finished; pending ones are in reading order."""
+        return min((one.place for one in self.pending.values()), default=self.place)
+
+    def held_by(self, consumer: str) -> Iterator[Pending]:
+        """Iterate over what the consumer holds."""
+        return (one for one in self.pending.values() if one.consumer == consumer)
+
+    def ledger(self) -> Ledger:
+        """Return what became of the group's entries."""
+        return Ledger(self.acknowledged, self.dead)
+
+
+class MemoryStream:
+    """Entries in order of their ids, and the groups that read them."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self._ids: list[Id] = []
+        self._entries: list[Entry] = []
+        self._trimmed = 0
+        self._last: Id = (0, 0)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def accepted(self) -> int:
+        """Return how many entries were ever appended."""
+        return self._trimmed + len(self._entries)
+
+    @property
+    def last_id(self) -> str:
+        """Return the newest id ever given."""
+        return _text(self._last)
+
+    def append(self, fields: Fields) -> str:
+        """Append a copy of the fields; return the id."""
+        self._last = max((time.time_ns() // 1_000_000, 0), (self._last[0], self._last[1] + 1))
+        entry = Entry(_text(self._last), MappingProxyType(dict(fields)))
+        self._ids.append(self._last)
+        self._entries.append(entry)
+        return entry.id
+
+    def make_room(self, max_len: int, keep: int) -> str | None:
+        """Trim what every group has acknowledged; return the group that is behind where nothing was."""
+        if not self.groups:
+            self.trim(max_len - 1)
+            return None
+        behind, first = min(
+            ((name, group.needed_from()) for name, group in self.groups.items()), key=lambda pair: pair[1]
+        )
+        if first <= self._trimmed:
+            return behind
+        self._drop(min(first - self._trimmed, max(len(self) - keep, 1)))
+        return None
+
+    def trim(self, max_len: int) -> None:
+        """Drop the oldest entries beyond `max_len`."""
+        self._drop(max(len(self) - max_len, 0))
+
+    def ensure_group(self, name: str) -> None:
+        """Make the group where it is not there, at the first entry."""
+        if name not in self.groups:
+            self.groups[name] = Group(place=self._trimmed, missed=self._trimmed)
+
+    def lag(self, group: Group) -> int:
+        """Return how many entries the group has not read."""
+        return self.accepted - max(group.place, self._trimmed)
+
+    def describe_groups(self) -> tuple[GroupInfo, ...]:
+        """Return how far every group is."""
+        return tuple(self._describe(name, group) for name, group in self.groups.items())
+
+    def read(self, group: Group, consumer: str, count: int, now_s: float) -> list[Delivery]:
+        """Hand the next unread entries to the consumer."""
+        place = max(group.place, self._trimmed)
+        start = place - self._trimmed
+        entries = self._entries[start : start + count]
+        for offset, entry in enumerate(entries):
+            group.pending[entry.id] = Pending(place + offset, entry, consumer, now_s)
+        group.place = place + len(entries)
+        return [Delivery(entry, 1) for entry in entries]
+
+    def after(self, position: str, count: int) -> list[Entry]:
+        """Return the entries that follow an id."""
+        start = bisect.bisect_right(self._ids, _pair(position))
+        return self._entries[start : start + count]
+
+    def between(self, start: str, end: str, count: int, *, reverse: bool) -> list[Entry]:
+        """Return entries from `start` to `end`, both inclusive; `-` and `+` are the ends."""
+        low = 0 if start == "-" else bisect.bisect_left(self._ids, _pair(start))
+        high = len(self) if end == "+" else bisect.bisect_right(self._ids, _pair(end, float("inf")))
+        if reverse:
+            return self._entries[max(low, high - count) : high][::-1]
+        return self._entries[low : min(high, low + count)]
+
+    def _describe(self, name: str, group: Group) -> GroupInfo:
+        consumers = {one.consumer for one in group.pending.values()}
+        accepted = self.accepted - group.missed
+        return GroupInfo(name, len(consumers), len(group.pending), self.lag(group), accepted)
+
+    def _drop(self, count: int) -> None:
+        del self._ids[:count]
+        del self._entries[:count]
+        self._trimmed += count
+
+
+def take(
+    held: Iterator[Pending], consumer: str, count: int, except_ids: Collection[str], now_s: float
+) -> list[Delivery]:
+    """Hand pending entries to the consumer once more."""
+    taken: list[Delivery] = []
+    for one in held:
+        if len(taken) == count:
+            break
+        if one.entry.id not in except_ids:
+            one.consumer, one.since_s, one.deliveries = consumer, now_s, one.deliveries + 1
+            taken.append(Delivery(one.entry, one.deliveries))
+    return taken
+
+
+def _text(id_: Id) -> str:
+    return f"{id_[0]}-{id_[1]}"
+
+
+def _pair(text: str, missing: float = 0) -> tuple[float, float]:
+    ms, _, seq = text.partition("-")
+    return int(ms), int(seq) if seq else missing

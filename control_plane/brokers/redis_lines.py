@@ -1,0 +1,141 @@
+"""Connections of the Redis transport: one that all commands share, and one for each blocking read.
+
+A connection whose answer did not arrive in full is dropped, never reused: an answer that comes late
+would be taken for that of the next command. So cancelling a caller loses no answer of another, and
+what a cancelled read had fetched stays pending on the server under the consumer's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from redis import exceptions as redis_errors
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+Dial = Callable[[], AbstractConnection]
+Command = tuple[Any, ...]
+
+COMMANDS_AT_ONCE = 256
+READ_MARGIN_S = 5.0
+
+
+class SharedLine:
+    """One connection for any number of callers; what is asked meanwhile goes out together next."""
+
+    def __init__(self, dial: Dial) -> None:
+        self._connection = dial()
+        self._asked: deque[tuple[Command, asyncio.Future[Any]]] = deque()
+        self._talking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def ask(self, *command: Any) -> Any:
+        """Send a command and return its answer."""
+        if self._closed:
+            raise redis_errors.ConnectionError("the transport is closed")
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked.append((command, answer))
+        if self._talking is None or self._talking.done():
+            self._talking = asyncio.create_task(self._talk(), name="bus-commands")
+        return await answer
+
+    async def close(self) -> None:
+        """Give up what is under way and disconnect."""
+        self._closed = True
+        if self._talking is not None:
+            self._talking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._talking
+        for _, answer in self._asked:
+            answer.cancel()
+        await self._connection.disconnect()
+
+    async def _talk(self) -> None:
+        while self._asked:
+            batch = [self._asked.popleft() for _ in range(min(len(self._asked), COMMANDS_AT_ONCE))]
+            try:
+                await self._exchange(batch)
+            except (RedisError, OSError) as exc:
+                await self._connection.disconnect(nowait=True)
+                _fail(batch, exc)
+            except BaseException:
+                for _, answer in batch:
+                    answer.cancel()
+                raise
+
+    async def _exchange(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
+        await open_fresh(self._connection)
+        packed = self._connection.pack_commands([command for command, _ in batch])
+        await self._connection.send_packed_command(packed)
+        for _, answer in batch:
+            try:
+                value = await self._connection.read_response()
+            except ResponseError as exc:
+                _settle(answer, exc)
+            else:
+                if not answer.done():
+                    answer.set_result(value)
+
+
+class BlockingLines:
+    """A connection of its own for every read that waits; kept for the next one."""
+
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self._idle: list[AbstractConnection] = []
+        self._busy: set[AbstractConnection] = set()
+
+    async def ask(self, *command: Any, block_s: float) -> Any:
+        """Send a command that the server may take `block_s` to answer, and return the answer."""
+        connection = self._idle.pop() if self._idle else self._dial()
+        self._busy.add(connection)
+        try:
+            answer = await self._exchange(connection, command, block_s)
+        except ResponseError:
+            self._idle.append(connection)
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            self._busy.discard(connection)
+        self._idle.append(connection)
+        return answer
+
+    async def close(self) -> None:
+        """Disconnect; a read under way ends with a connection error."""
+        for connection in (*self._idle, *self._busy):
+            await connection.disconnect(nowait=True)
+        self._idle.clear()
+
+    async def _exchange(self, connection: AbstractConnection, command: Command, block_s: float) -> Any:
+        await open_fresh(connection)
+        await connection.send_command(*command)
+        try:
+            async with asyncio.timeout(block_s + READ_MARGIN_S):
+                # The inner time limit is for answers at once; the outer one knows how long this may take.
+                return await connection.read_response(timeout=float("inf"))
+        except TimeoutError as exc:
+            raise redis_errors.ConnectionError(f"no answer within {block_s + READ_MARGIN_S:g} s") from exc
+
+
+async def open_fresh(connection: AbstractConnection) -> None:
+    """Connect, anew where the server has hung up since the last answer."""
+    if connection.is_connected and await connection.can_read():
+        await connection.disconnect(nowait=True)
+    opening: Awaitable[None] = connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no type for it
+    await opening
+
+
+def _fail(batch: list[tuple[Command, asyncio.Future[Any]]], exc: Exception) -> None:
+    for _, answer in batch:
+        _settle(answer, exc)
+
+
+def _settle(answer: asyncio.Future[Any], exc: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(exc)
