@@ -134,12 +134,14 @@ class StreamLedger(Observation):
 
 
 class StopReport(Observation):
-    """What a stop of everything came to; `ok` where every ledger adds up.
+    """What a stop of everything came to; `ok` where every ledger could be read and adds up.
 
-    `stopped` names replicas, `forced` those hosts that had to be killed.
+    `stopped` names replicas, `forced` those hosts that had to be killed; `problem` says why there
+    are no ledgers.
     """
 
     streams: tuple[StreamLedger, ...]
     ok: bool
     stopped: tuple[str, ...]
     forced: tuple[str, ...] = ()
+    problem: str = ""

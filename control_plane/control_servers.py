@@ -21,8 +21,8 @@ CLOSE_GRACE_S = 1.0
 async def serving(controller: Controller, runtime: RuntimeDir, tcp: socket.socket) -> AsyncIterator[None]:
     """Serve the API on `control.sock` (mode 0600) and on the bound TCP socket."""
     servers = [
-        HttpServer(create_app(controller, token=None), sock=_owner_only(runtime)),
-        HttpServer(create_app(controller, token=_token(runtime)), sock=tcp),
+        HttpServer(create_app(controller, token=None, logs=runtime.logs), sock=_owner_only(runtime)),
+        HttpServer(create_app(controller, token=_token(runtime), logs=runtime.logs), sock=tcp),
     ]
     for server in servers:
         await server.start()

@@ -225,7 +225,7 @@ def url_of(listener: socket.socket) -> str:
 
 @contextlib.asynccontextmanager
 async def _bus(blueprint: Blueprint) -> AsyncIterator[Bus]:
-    transport = open_transport(blueprint.bus_url)
+    transport = await open_transport(blueprint.bus_url)
     try:
         await _until_answering(transport, blueprint)
         async with open_state(blueprint.settings.app.name, blueprint.bus_url) as state:

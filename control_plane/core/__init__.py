@@ -1,1 +1,61 @@
+"""The pure core: what is wanted, what was observed, and what follows. Knows nothing of I/O, time or chance."""
 
+from control_plane.core.effects import (
+    Answer,
+    Effect,
+    KillHost,
+    PlannedEffect,
+    SendStart,
+    SendStop,
+    SpawnHost,
+    StopHost,
+)
+from control_plane.core.graph import find_cycle, order
+from control_plane.core.inputs import (
+    BusLost,
+    BusRecovered,
+    HostExited,
+    HostSpawned,
+    Input,
+    Issued,
+    SpawnFailed,
+    StopAll,
+    TimePassed,
+)
+from control_plane.core.placement import place
+from control_plane.core.reconciler import Plan, plan
+from control_plane.core.reducer import reduce
+from control_plane.core.state import State, initial_state
+from control_plane.core.status import component_statuses, is_ready, is_settled, is_stopped
+
+__all__ = [
+    "Answer",
+    "BusLost",
+    "BusRecovered",
+    "Effect",
+    "HostExited",
+    "HostSpawned",
+    "Input",
+    "Issued",
+    "KillHost",
+    "Plan",
+    "PlannedEffect",
+    "SendStart",
+    "SendStop",
+    "SpawnFailed",
+    "SpawnHost",
+    "State",
+    "StopAll",
+    "StopHost",
+    "TimePassed",
+    "component_statuses",
+    "find_cycle",
+    "initial_state",
+    "is_ready",
+    "is_settled",
+    "is_stopped",
+    "order",
+    "place",
+    "plan",
+    "reduce",
+]

@@ -33,7 +33,7 @@ from contracts.messages import (
 )
 from contracts.specs import HostSpec, ReplicaSpec
 from contracts.state import SharedState
-from contracts.status import ReplicaState
+from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker, StreamTransport
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import Announcer, commands_stream
@@ -76,7 +76,7 @@ class Host:
         )
         self._workers = WorkerPool()
         self._services = HostServices(state, self._directory, Caller(self._directory), self._workers)
-        self._server = HostServer(spec.listen, public_socket=public_socket)
+        self._server = HostServer(spec.listen, public_socket=public_socket, reports=self._reports)
         around = Surroundings(self._services, self._make_broker, self._run, self._replica_changed)
         self.replicas = {replica.id: Replica(replica, around) for replica in spec.replicas}
         self._locks = {name: asyncio.Lock() for name in self.replicas}
@@ -155,7 +155,7 @@ class Host:
         is_gateway = replica.component == GATEWAY
         self._directory.set_local(replica.report(), None if is_gateway else app)
         if is_gateway:
-            self._server.set_public_app(replica.bare_app if app else None)
+            self._gateway_changed(replica)
         else:
             self._server.set_apps({r.spec.component.prefix: r.app for r in self.replicas.values()})
         log.info(
@@ -179,6 +179,21 @@ class Host:
                 permanent=replica.permanent,
             )
         )
+
+    def _gateway_changed(self, replica: Replica) -> None:
+        match replica.state:
+            case ReplicaState.READY | ReplicaState.DEGRADED if replica.bare_app is not None:
+                self._run(self._server.open_to_the_public(replica.bare_app))
+            case ReplicaState.DRAINING:
+                grace_s = replica.spec.component.grace_period_s
+                self._run(self._server.close_to_the_public(grace_s=grace_s))
+            case ReplicaState.FAILED | ReplicaState.STOPPED:
+                self._run(self._server.close_to_the_public(grace_s=0.0))
+            case _:
+                pass
+
+    def _reports(self) -> list[ReplicaReport]:
+        return [replica.report() for replica in self.replicas.values()]
 
     def _announce_registration(self, replica: Replica) -> None:
         self._announcer.announce(
@@ -213,7 +228,7 @@ class Host:
             rss_bytes=usage.rss_bytes,
             cpu_percent=usage.cpu_percent,
             autostarted=self.spec.autostart,
-            replicas=tuple(replica.report() for replica in self.replicas.values()),
+            replicas=tuple(self._reports()),
         )
 
     # What it is told.

@@ -8,7 +8,7 @@ They are counted apart, so that a sum which does not come out shows a loss.
 from __future__ import annotations
 
 from contracts.status import StreamLedger
-from control_plane.brokers import StreamTransport
+from control_plane.brokers import GroupInfo, Ledger, StreamTransport
 
 
 async def read_ledgers(transport: StreamTransport, app: str) -> list[StreamLedger]:
@@ -20,20 +20,19 @@ async def read_ledgers(transport: StreamTransport, app: str) -> list[StreamLedge
 
 async def _ledgers_of(transport: StreamTransport, stream: str, prefix: str) -> list[StreamLedger]:
     info = await transport.info(stream)
-    ledgers = []
-    for group in sorted(info.groups, key=lambda group: group.name) if info else ():
-        counted = await transport.ledger(stream, group.name)
-        accepted = info.accepted - counted.missed if info else 0
-        left = group.lag + group.pending
-        ledgers.append(
-            StreamLedger(
-                stream=stream.removeprefix(prefix),
-                group=group.name,
-                accepted=accepted,
-                acknowledged=counted.acknowledged,
-                left=left,
-                dead=counted.dead,
-                adds_up=accepted == counted.acknowledged + left + counted.dead,
-            )
-        )
-    return ledgers
+    groups = sorted(info.groups, key=lambda group: group.name) if info else []
+    return [
+        _ledger(stream.removeprefix(prefix), group, await transport.ledger(stream, group.name)) for group in groups
+    ]
+
+
+def _ledger(stream: str, group: GroupInfo, counted: Ledger) -> StreamLedger:
+    return StreamLedger(
+        stream=stream,
+        group=group.name,
+        accepted=group.accepted,
+        acknowledged=counted.acknowledged,
+        left=group.left,
+        dead=counted.dead,
+        adds_up=group.accepted == counted.acknowledged + group.left + counted.dead,
+    )

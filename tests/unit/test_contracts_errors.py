@@ -31,8 +31,8 @@ FULL = ConfigError(
 
 class TestText:
     def test_says_what_happened_why_and_what_to_do_after_the_code(self) -> None:
-        text = "E1002 bad TOML. line 3, column 7. Fix the line."
-        assert str(ConfigError("bad TOML", why="line 3, column 7", fix="Fix the line.", code="E1002")) == text
+        text = "E1002 bad TOML. Line 3, column 7. Fix the line."
+        assert str(ConfigError("bad TOML", why="line 3, column 7", fix="fix the line.", code="E1002")) == text
 
     def test_leaves_out_what_is_not_known(self) -> None:
         assert str(BusError("bus unreachable", code="E4001")) == "E4001 bus unreachable."

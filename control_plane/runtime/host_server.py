@@ -1,0 +1,133 @@
+"""The HTTP side of a host: a socket of its own, and the public one where it holds the gateway.
+
+The host's socket answers for every component in it, and under `/-/` for the host itself. The public
+socket was bound by the launcher and stays open whatever the gateway does: clients wait in its backlog
+until the gateway is ready, and no connection is refused while it restarts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from contracts.component import AsgiApp, Receive, Scope, Send
+from contracts.status import ReplicaReport, ReplicaState
+from control_plane.runtime.http_server import HttpServer
+from control_plane.runtime.mounts import MountTable
+
+BACKLOG = 512
+CLOSE_GRACE_S = 2.0
+
+
+class HostServer:
+    """Serves the host's own socket at once, and the public one from the gateway's first readiness on."""
+
+    def __init__(
+        self, listen: str, *, public_socket: socket.socket | None, reports: Callable[[], list[ReplicaReport]]
+    ) -> None:
+        self._listen = listen
+        self._public_socket = public_socket
+        self._own_pages = HostPages(reports)
+        self._apps = MountTable({"/-": self._own_pages})
+        self._public_app: AsgiApp | None = None
+        self._own: HttpServer | None = None
+        self._public: HttpServer | None = None
+        self.endpoint = listen
+
+    @property
+    def public_url(self) -> str:
+        """Return the address of the public socket, empty where this host has none."""
+        if self._public_socket is None:
+            return ""
+        host, port = self._public_socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def start(self) -> None:
+        """Listen on the host's own socket."""
+        listener, self.endpoint = _listener(self._listen)
+        self._own = HttpServer(self._answer, sock=listener, trusted_proxy=True)
+        await self._own.start()
+
+    def set_apps(self, apps: Mapping[str, AsgiApp | None]) -> None:
+        """Swap the whole table of what components answer, by prefix."""
+        serving = {prefix: app for prefix, app in apps.items() if app is not None}
+        self._apps = MountTable({**serving, "/-": self._own_pages})
+
+    async def open_to_the_public(self, app: AsgiApp) -> None:
+        """Let the gateway answer on the public socket."""
+        self._public_app = app
+        if self._public is None and self._public_socket is not None:
+            self._public = HttpServer(self._answer_public, sock=self._public_socket.dup())
+            await self._public.start()
+
+    async def close_to_the_public(self, *, grace_s: float) -> None:
+        """Accept no more; the socket stays open, and new clients wait in its backlog."""
+        server, self._public = self._public, None
+        if server is not None:
+            await server.stop(grace_s=grace_s)
+
+    async def stop(self) -> None:
+        """Close both servers; what is open after a short grace is cut."""
+        await self.close_to_the_public(grace_s=CLOSE_GRACE_S)
+        if self._own is not None:
+            await self._own.stop(grace_s=CLOSE_GRACE_S)
+        path = urlsplit(self.endpoint).path
+        if self.endpoint.startswith("unix:"):
+            Path(path).unlink(missing_ok=True)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._apps(scope, receive, send)
+
+    async def _answer_public(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._public_app is not None, "the public socket is served once there is a gateway"
+        await self._public_app(scope, receive, send)
+
+
+class HostPages:
+    """`/-/health` and `/-/ready` of a host, for probes."""
+
+    def __init__(self, reports: Callable[[], list[ReplicaReport]]) -> None:
+        self._reports = reports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 200, or 503 where a replica is not ready."""
+        if scope["type"] != "http":
+            return
+        states = {report.replica: report.state.value for report in self._reports()}
+        match scope["path"]:
+            case "/-/health":
+                await _send_json(send, 200, {"status": "ok"})
+            case "/-/ready":
+                ready = all(state == ReplicaState.READY for state in states.values())
+                await _send_json(send, 200 if ready else 503, {"ready": ready, "replicas": states})
+            case _:
+                await _send_json(send, 404, {"title": "Not Found", "status": 404})
+
+
+async def _send_json(send: Send, status: int, content: dict[str, Any]) -> None:
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _listener(listen: str) -> tuple[socket.socket, str]:
+    """Bind `unix:///path` or `tcp://host:port`; return the socket and the address others reach it by."""
+    parts = urlsplit(listen)
+    if parts.scheme == "unix":
+        Path(parts.path).unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        previous = os.umask(0o177)
+        try:
+            listener.bind(parts.path)
+        finally:
+            os.umask(previous)
+        listener.listen(BACKLOG)
+        return listener, listen
+    listener = socket.create_server((parts.hostname or "127.0.0.1", parts.port or 0), backlog=BACKLOG)
+    return listener, f"tcp://{listener.getsockname()[0]}:{listener.getsockname()[1]}"
