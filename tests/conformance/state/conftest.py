@@ -15,7 +15,7 @@ import pytest
 from contracts.state import SharedState
 from control_plane.connections import connect
 from control_plane.stores import MemoryState, RedisState
-from tests.support.redis_servers import running_server
+from tests.support.redis_servers import binary, running_server
 
 _apps = (f"app{number}" for number in count(1))
 
@@ -25,8 +25,10 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if request.param == "memory":
         yield "memory://"
         return
+    if binary(request.param) is None:
+        pytest.skip(f"no {request.param}-server on this machine")
     with running_server(request.param, tmp_path_factory.mktemp(request.param)) as running:
-        yield running
+        yield running.url
 
 
 @pytest.fixture
