@@ -60,7 +60,7 @@ def run(pnpm: str, project: Path, *arguments: str) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("script", ["status", "stop", "logs"])
+@pytest.mark.parametrize("script", ["status", "stop"])
 def test_where_nothing_runs_the_exit_code_says_so(pnpm: str, project: Path, script: str) -> None:
     result = run(pnpm, project, "run", script)
     assert result.returncode == 4, result.stderr
