@@ -122,12 +122,9 @@ _FAMILIES: dict[str, type[CoplaneError]] = {
     "E2008": NotReadyInTime,
     "E3": ControlError,
     "E3001": NoControlPlane,
+    "E3004": NotDoneInTime,
     "E4": BusError,
     "E5": ComponentError,
-}
-# Those whose exit code is not their family's.
-_BY_CODE: dict[str, type[CoplaneError]] = {
-    error.code: error for error in (NotReadyInTime, NoControlPlane, NotDoneInTime)
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import ExitStack, aclosing
 from datetime import datetime
 from pathlib import Path
@@ -82,7 +82,7 @@ class LogReader:
         return self._since is None or line.at >= self._since
 
 
-async def gently(lines: Iterable[LogLine]) -> AsyncIterator[LogLine]:
+async def gently(lines: Iterable[LogLine]) -> AsyncGenerator[LogLine, None]:
     """Iterate over lines that are read from files, and let the event loop work in between."""
     for number, line in enumerate(lines):
         yield line

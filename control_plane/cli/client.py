@@ -1,0 +1,143 @@
+"""Talks to a running control plane over its Unix socket.
+
+Standard library only. Every answer has a deadline; a stream has one for its beginning, and then stays
+open until the control plane closes it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import ControlError, CoplaneError, NoControlPlane
+
+TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True)
+class ServerSentEvent:
+    """One event of a stream; the data is parsed JSON."""
+
+    id: str
+    event: str
+    data: Any
+
+
+class ControlClient:
+    """A client of the API on `control.sock`; each call is a connection of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, target: str) -> Any:
+        """Return the JSON answer to a GET.
+
+        Raises:
+            NoControlPlane: nobody answers.
+            CoplaneError: what the control plane refused, with its code.
+        """
+        with self._answer("GET", target) as answer:
+            return json.loads(answer.read())
+
+    def post(self, target: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Any:
+        """Return the JSON answer to a POST; raises as `get` does."""
+        with self._answer("POST", target, body=body, timeout_s=timeout_s) as answer:
+            return json.loads(answer.read())
+
+    def lines(self, target: str) -> Generator[dict[str, Any], None, None]:
+        """Iterate over the JSON lines that answer a POST."""
+        with self._answer("POST", target, stream=True) as answer:
+            while line := _line(answer):
+                if line.strip():
+                    yield json.loads(line)
+
+    def events(self, target: str) -> Generator[ServerSentEvent, None, None]:
+        """Iterate over server-sent events; an event of the type `error` is raised."""
+        with self._answer("GET", target, stream=True) as answer:
+            fields: dict[str, str] = {}
+            while line := _line(answer):
+                name, _, value = line.rstrip("\n").partition(": ")
+                if name in ("id", "event", "data"):
+                    fields[name] = value
+                elif not name and fields:
+                    yield _event(fields)
+                    fields = {}
+
+    @contextmanager
+    def _answer(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: Any = None,
+        timeout_s: float = TIMEOUT_S,
+        stream: bool = False,
+    ) -> Generator[http.client.HTTPResponse, None, None]:
+        connection = _UnixConnection(self._path, timeout_s=timeout_s)
+        try:
+            headers = {"content-type": "application/json"}
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            if answer.status >= 400:
+                raise _refusal(answer)
+            if stream:
+                connection.sock.settimeout(None)
+            yield answer
+        except TimeoutError as exc:
+            raise ControlError(
+                f"the control plane did not answer within {timeout_s:g} s",
+                fix=f"see control.log in {self._path.parent / 'logs'}",
+                code="E3004",
+            ) from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise self._nobody(exc) from exc
+        finally:
+            connection.close()
+
+    def _nobody(self, cause: Exception) -> NoControlPlane:
+        if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
+            return NoControlPlane(
+                f"no control plane answers in {self._path.parent}", fix="Start one with `ctl launch`"
+            )
+        return NoControlPlane(
+            f"the control plane in {self._path.parent} went away", why=str(cause), fix="See `ctl status`"
+        )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, *, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket file."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _line(answer: http.client.HTTPResponse) -> str:
+    return answer.readline().decode()
+
+
+def _event(fields: dict[str, str]) -> ServerSentEvent:
+    event = ServerSentEvent(
+        fields.get("id", ""), fields.get("event", ""), json.loads(fields.get("data", "null"))
+    )
+    if event.event == "error":
+        raise CoplaneError.from_dict(event.data)
+    return event
+
+
+def _refusal(answer: http.client.HTTPResponse) -> CoplaneError:
+    text = answer.read().decode(errors="replace")
+    try:
+        return CoplaneError.from_dict(json.loads(text))
+    except (ValueError, AttributeError):
+        return ControlError(f"the control plane answered {answer.status}", why=text[:200], code="E3003")

@@ -1,0 +1,399 @@
+"""The API through real sockets, with a control plane that does what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from contracts.errors import BusError, ControlError, CoplaneError, NoControlPlane, NotDoneInTime
+from contracts.messages import AnyRequest, RestartRequest, ScaleRequest
+from contracts.status import AppStatus, StopReport, StreamLedger
+from control_plane.api.app import create_app
+from control_plane.cli.client import ControlClient
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "a-token"
+
+
+def status(*, ready: bool = True, host: str = "127.0.0.1") -> AppStatus:
+    replica = {
+        "id": "writer-1",
+        "state": "ready" if ready else "starting",
+        "host": "h-1",
+        "node": "local",
+        "pid": 7,
+        "endpoint": None,
+        "restarts": 0,
+        "uptime_s": 1.0,
+        "rss_bytes": 1,
+        "cpu_percent": 0.0,
+        "health": None,
+        "reason": None,
+    }
+    component = {
+        "name": "writer",
+        "desired": "running",
+        "state": replica["state"],
+        "prefix": "/agents/writer",
+        "depends_on": [],
+        "replicas": [replica],
+    }
+    return AppStatus.model_validate(
+        {
+            "app": "novel",
+            "mode": "single",
+            "ready": ready,
+            "control_plane": {"pid": 1, "epoch": 1, "uptime_s": 1.0, "url": f"http://{host}:8900"},
+            "gateway": {"url": "http://127.0.0.1:8000"},
+            "bus": {"kind": "memory", "url": "memory://", "connected": True},
+            "components": [component],
+        }
+    )
+
+
+LEDGER = StreamLedger(
+    stream="chapters", group="writer", accepted=3, acknowledged=1, left=1, dead=1, adds_up=True
+)
+REPORT = StopReport(streams=(LEDGER,), ok=True, stopped=("writer-1",))
+
+
+class FakeController:
+    """A control plane whose status, answers and events a test sets."""
+
+    def __init__(self) -> None:
+        self.current = status()
+        self.changed = asyncio.Event()
+        self.requests: list[tuple[AnyRequest, float | None]] = []
+        self.failure: CoplaneError | None = None
+        self.entries = [
+            ("1-0", {"type": "host.heartbeat", "component": "", "data": '{"pid": 7}'}),
+            ("2-0", {"type": "component.transitioned", "component": "writer", "data": "no json"}),
+        ]
+        self.followers = 0
+        self.drained = asyncio.Event()
+
+    def change(self, now: AppStatus) -> None:
+        self.current = now
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def status(self) -> AppStatus:
+        return self.current
+
+    async def changes(self) -> AsyncIterator[AppStatus]:
+        self.followers += 1
+        try:
+            while True:
+                changed = self.changed
+                yield self.current
+                await changed.wait()
+        finally:
+            self.followers -= 1
+
+    async def request(self, request: AnyRequest, *, wait_s: float | None = None) -> dict[str, Any]:
+        self.requests.append((request, wait_s))
+        if self.failure:
+            raise self.failure
+        return {"request_id": "r-1", "accepted": True, "component": request.component}
+
+    async def stop(self) -> StopReport:
+        await self.drained.wait()
+        if self.failure:
+            raise self.failure
+        return REPORT
+
+    async def events(
+        self, *, since: str | None = None, follow: bool = False
+    ) -> AsyncIterator[tuple[str, dict[str, str]]]:
+        for entry_id, fields in self.entries:
+            if entry_id > (since or ""):
+                yield entry_id, fields
+        if self.failure:
+            raise self.failure
+        if follow:
+            await asyncio.Event().wait()
+
+    async def streams(self) -> list[StreamLedger]:
+        return [LEDGER]
+
+
+@pytest.fixture
+def controller() -> FakeController:
+    return FakeController()
+
+
+@asynccontextmanager
+async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server._serve([listener]))
+        await eventually(lambda: server.started)
+        yield
+        server.should_exit = True
+
+
+@asynccontextmanager
+async def owned(controller: FakeController, folder: Path) -> AsyncIterator[ControlClient]:
+    """The door of the owner: a Unix socket."""
+    path = folder / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        async with serving(create_app(controller, token=None, logs=folder), listener):
+            yield ControlClient(path)
+
+
+@asynccontextmanager
+async def public(controller: FakeController, folder: Path) -> AsyncIterator[int]:
+    """The other door: TCP, with a token."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with serving(create_app(controller, token=TOKEN, logs=folder), listener):
+            yield listener.getsockname()[1]
+
+
+async def blocking(call: Callable[..., Any], *args: Any) -> Any:
+    """Run what blocks in a thread: the client is made for a command, which has no event loop."""
+    return await asyncio.to_thread(call, *args)
+
+
+class TestStatus:
+    async def test_status_is_what_the_controller_says(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            assert await blocking(client.get, "/v1/status") == status().model_dump(mode="json")
+            assert (await blocking(client.get, "/v1/components"))[0]["name"] == "writer"
+            assert (await blocking(client.get, "/v1/components/writer"))["state"] == "ready"
+
+    async def test_unknown_component_is_a_problem_with_the_near_miss(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            with pytest.raises(
+                ControlError, match=r"E3002 unknown component 'wirter'.*Did you mean 'writer'"
+            ):
+                await blocking(client.get, "/v1/components/wirter")
+
+    async def test_changes_are_streamed_until_the_client_goes_away(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            events = client.events("/v1/status/stream")
+            assert (await blocking(next, events)).data["ready"] is True
+            controller.change(status(ready=False))
+            assert (await blocking(next, events)).data["ready"] is False
+
+            events.close()
+
+            await eventually(lambda: controller.followers == 0)
+
+    async def test_ledgers_are_listed(self, controller: FakeController, tmp_path: Path) -> None:
+        async with owned(controller, tmp_path) as client:
+            assert await blocking(client.get, "/v1/streams") == [LEDGER.model_dump()]
+
+
+class TestRequests:
+    async def test_scale_passes_number_and_patience_on(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            body = {"replicas": 3, "wait_s": 5}
+            assert (await blocking(client.post, "/v1/components/writer/scale", body))["accepted"]
+
+        assert controller.requests == [(ScaleRequest(component="writer", replicas=3), 5.0)]
+
+    async def test_a_request_needs_no_body(self, controller: FakeController, tmp_path: Path) -> None:
+        async with owned(controller, tmp_path) as client:
+            await blocking(client.post, "/v1/components/writer/restart")
+
+        assert controller.requests == [(RestartRequest(component="writer"), None)]
+
+    @pytest.mark.parametrize("body", [{"replicas": -1}, {"replicas": "many"}, {}, {"replicas": 1, "wait": 3}])
+    async def test_wrong_bodies_are_refused_with_the_field(
+        self, controller: FakeController, tmp_path: Path, body: dict[str, Any]
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            with pytest.raises(ControlError, match=r"E3003 .*'(replicas|wait)'"):
+                await blocking(client.post, "/v1/components/writer/scale", body)
+
+        assert controller.requests == []
+
+    async def test_the_controllers_refusal_keeps_its_code_and_exit_code(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        controller.failure = ControlError("not done", why="it takes long", fix="wait", code="E3004")
+        async with owned(controller, tmp_path) as client:
+            with pytest.raises(NotDoneInTime) as caught:
+                await blocking(client.post, "/v1/components/writer/restart")
+
+        assert caught.value.as_dict() == controller.failure.as_dict()
+
+    async def test_a_stop_tells_progress_and_then_the_report(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            lines = client.lines("/v1/stop")
+            assert (await blocking(next, lines))["event"] == "progress"
+            controller.change(status(ready=False))
+            assert (await blocking(next, lines))["status"]["ready"] is False
+            controller.drained.set()
+            assert await blocking(next, lines) == {
+                "event": "stopped",
+                "report": REPORT.model_dump(mode="json"),
+            }
+            assert await blocking(next, lines, None) is None
+
+    async def test_a_failed_stop_ends_with_the_error(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        controller.failure = BusError("gone", code="E4001")
+        controller.drained.set()
+        async with owned(controller, tmp_path) as client:
+            *_, last = await blocking(list, client.lines("/v1/stop"))
+
+        assert (last["event"], last["error"]["code"]) == ("error", "E4001")
+
+
+class TestEvents:
+    async def test_events_carry_their_entry_id_and_readable_data(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            beat, moved = await blocking(list, client.events("/v1/events"))
+
+        assert (beat.id, beat.event, beat.data["data"]) == ("1-0", "host.heartbeat", {"pid": 7})
+        assert moved.data["data"] == "no json"
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "type=component.transitioned",
+            "component=writer",
+            "since=1-0",
+            "type=x&type=component.transitioned",
+        ],
+    )
+    async def test_events_are_filtered(self, controller: FakeController, tmp_path: Path, query: str) -> None:
+        async with owned(controller, tmp_path) as client:
+            found = await blocking(list, client.events(f"/v1/events?{query}"))
+
+        assert [event.id for event in found] == ["2-0"]
+
+    async def test_an_error_on_the_way_is_the_last_event(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        controller.failure = BusError("gone", code="E4001")
+        async with owned(controller, tmp_path) as client:
+            events = client.events("/v1/events")
+            with pytest.raises(BusError, match="E4001 gone"):
+                await blocking(list, events)
+
+    async def test_logs_are_streamed_as_they_are_written(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "writer-1.out.log"
+        log.write_text("one\n")
+        async with owned(controller, tmp_path) as client:
+            events = client.events("/v1/logs?follow=1&component=writer")
+            assert (await blocking(next, events)).data["message"] == "one"
+            log.write_text("one\ntwo\n")
+            assert (await blocking(next, events)).data["message"] == "two"
+            events.close()
+
+
+class TestTheDoorWithAToken:
+    async def test_the_token_opens_it(self, controller: FakeController, tmp_path: Path) -> None:
+        async with public(controller, tmp_path) as port:
+            assert await blocking(ask, port, {"authorization": f"Bearer {TOKEN}"}) == 200
+
+    @pytest.mark.parametrize(
+        "authorization", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer ä"]
+    )
+    async def test_anything_else_does_not(
+        self, controller: FakeController, tmp_path: Path, authorization: str
+    ) -> None:
+        async with public(controller, tmp_path) as port:
+            assert await blocking(ask, port, {"authorization": authorization}) == 401
+
+    @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "127.0.0.1:8900", "ops.example"])
+    async def test_our_own_names_are_answered(
+        self, controller: FakeController, tmp_path: Path, name: str
+    ) -> None:
+        controller.current = status(host="ops.example")
+        async with public(controller, tmp_path) as port:
+            assert await blocking(ask, port, {"host": name, "authorization": f"Bearer {TOKEN}"}) == 200
+
+    @pytest.mark.parametrize(
+        "name", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[", "localhost@evil"]
+    )
+    async def test_a_rebound_name_is_refused_even_with_the_token(
+        self, controller: FakeController, tmp_path: Path, name: str
+    ) -> None:
+        async with public(controller, tmp_path) as port:
+            assert await blocking(ask, port, {"host": name, "authorization": f"Bearer {TOKEN}"}) == 403
+
+    async def test_every_address_is_ours_where_we_listen_on_every_address(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        controller.current = status(host="0.0.0.0")
+        async with public(controller, tmp_path) as port:
+            assert (
+                await blocking(ask, port, {"host": "10.0.0.1:8900", "authorization": f"Bearer {TOKEN}"})
+                == 200
+            )
+            assert (
+                await blocking(ask, port, {"host": "evil.example", "authorization": f"Bearer {TOKEN}"}) == 403
+            )
+
+    async def test_a_page_of_another_origin_is_refused(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        async with public(controller, tmp_path) as port:
+            own = f"http://127.0.0.1:{port}"
+            for origin, expected in [(own, 200), ("http://127.0.0.1:1", 403), ("null", 403)]:
+                headers = {"origin": origin, "authorization": f"Bearer {TOKEN}"}
+                assert await blocking(ask, port, headers) == expected
+
+    async def test_probes_need_no_token(self, controller: FakeController, tmp_path: Path) -> None:
+        async with public(controller, tmp_path) as port:
+            assert await blocking(ask, port, {}, "/healthz") == 200
+            assert await blocking(ask, port, {}, "/readyz") == 200
+            controller.current = status(ready=False)
+            assert await blocking(ask, port, {}, "/readyz") == 503
+
+
+def ask(port: int, headers: dict[str, str], path: str = "/v1/status") -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.putrequest("GET", path, skip_host="host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value.encode())
+        connection.endheaders()
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        assert answer.status < 400 or answer.status == 503 or body["code"] == "E3006"
+        return answer.status
+    finally:
+        connection.close()
+
+
+class TestNobodyThere:
+    @pytest.mark.parametrize("left", ["nothing", "a stale socket"])
+    def test_it_is_said_with_the_place_and_the_remedy(self, tmp_path: Path, left: str) -> None:
+        path = tmp_path / "control.sock"
+        if left == "a stale socket":
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(str(path))
+
+        with pytest.raises(NoControlPlane, match=r"E3001 no control plane answers in .*ctl launch"):
+            ControlClient(path).get("/v1/status")
