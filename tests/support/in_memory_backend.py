@@ -155,7 +155,7 @@ class Backend:
         self._waiting: list[Delivery] = []
         self._running: list[tuple[Delivery, Coroutine[Any, Any, Any]]] = []
         self._subscribers: dict[str, list[tuple[str, Callable[..., Any]]]] = defaultdict(list)
-        self.agents = {name: self._made(name, table) for name, table in _agent_tables().items()}
+        self.agents = {name: self._made(name, table) for name, table in agent_tables().items()}
 
     def _made(self, name: str, table: dict[str, Any]) -> Any:
         module, _, attribute = table["use"].partition(":")
@@ -222,7 +222,8 @@ class Backend:
         return timeline(chapters, self.state.hashes[f"story:{story_id}:steps"])
 
 
-def _agent_tables() -> dict[str, dict[str, Any]]:
+def agent_tables() -> dict[str, dict[str, Any]]:
+    """Return the tables of ctl.toml that declare agents."""
     components = tomllib.loads(CTL_TOML.read_text())["components"]
     return {name: table for name, table in components.items() if name not in NOT_AGENTS}
 
