@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Annotated, Protocol
@@ -97,8 +98,9 @@ async def get_text(manuscript: StoredStory) -> str:
     return text
 
 
-def _resume_after(last_event_id: Annotated[str | None, Header()] = None) -> int:
-    return int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+def _resume_after(last_event_id: Annotated[str, Header()] = "") -> int:
+    # What cannot be an id of ours is taken for none: the client then sees everything.
+    return int(last_event_id) if re.fullmatch(r"[0-9]{1,6}", last_event_id) else 0
 
 
 async def _not_at_the_end(manuscript: StoredStory, after: Annotated[int, Depends(_resume_after)]) -> None:

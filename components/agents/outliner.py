@@ -22,7 +22,8 @@ class Outliner(Agent):
 
         Nothing is counted: each branch stores its part before it tells, so whoever comes second finds
         both, in whatever order and however often the two events arrive. When both parts are there
-        before either event is handled, both come second; `once` spares the backend the second story.
+        before either event is handled, both come second; `once` spares the backend the second story. It
+        records its result after the telling, so it never keeps silent what was not told.
         """
         if not await self.manuscript(event.story_id).has("world", "cast"):
             return

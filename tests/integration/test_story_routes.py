@@ -246,6 +246,24 @@ class TestEvents:
             await finish(manuscript)
             assert await client.events(manuscript, after=after) == EVERY_STEP[after:]
 
+    @pytest.mark.parametrize("strange", ["x", "-1", "", "9" * 5000])
+    async def test_an_id_that_is_none_of_ours_counts_as_none(self, tmp_path: Path, strange: str) -> None:
+        async with serving(tmp_path) as client:
+            manuscript = await client.posted()
+            await write_chapter(manuscript)
+            await finish(manuscript)
+            answer = await client.get(f"{manuscript.story_id}/events", **{"Last-Event-ID": strange})
+            assert parsed(await answer.text()) == EVERY_STEP
+
+    async def test_an_id_beyond_the_end_does_not_keep_the_stream_open(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as client:
+            manuscript = await client.posted()
+            await manuscript.reach(Step.PLANNED)
+            answer = await client.get(f"{manuscript.story_id}/events", **{"Last-Event-ID": "999"})
+            await write_chapter(manuscript)
+            await finish(manuscript)
+            assert await asyncio.wait_for(answer.text(), 5) == ""
+
     async def test_a_step_ahead_of_its_turn_is_held_back(self, tmp_path: Path) -> None:
         """The second branch of the join was faster; the order of the book stays."""
         async with serving(tmp_path) as client:

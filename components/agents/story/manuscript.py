@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from components.agents.story.models import Draft, Part, StoryRequest
 from components.agents.story.steps import Detail, Progress, Step, step_field, timeline
 from contracts import SharedState
-from contracts.state import Change, Json
+from contracts.state import Json
 
 P = TypeVar("P", bound=Part)
 
@@ -83,11 +83,12 @@ class Manuscript:
         watch = cast("Any", self._state.watch(f"{self._key}:steps"))
         async with aclosing(watch) as changes:
             async for change in changes:
-                for news in self._told(chapters, change)[after:]:
+                told = timeline(chapters, change.value or {})
+                for news in told[after:]:
                     yield news
-                    after = news.id
-                    if news.step is Step.FINISHED:
-                        return
+                after = max(after, len(told))
+                if told and told[-1].step is Step.FINISHED:
+                    return
 
     async def publish_text(self, text: str) -> None:
         """Store the book, unless it is there."""
@@ -105,7 +106,3 @@ class Manuscript:
         if value is None:
             raise NotInManuscript(f"story {self.story_id} has no {name}")
         return value
-
-    @staticmethod
-    def _told(chapters: int, change: Change) -> list[Progress]:
-        return timeline(chapters, change.value or {})
