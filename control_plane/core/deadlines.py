@@ -81,7 +81,7 @@ def stop_overdue_s(record: ReplicaRecord) -> float | None:
 def resend_at_s(state: State, record: ReplicaRecord) -> float | None:
     """Return when the command in flight is sent again."""
     command, host = record.command, host_of(state, record)
-    if command is None or command.acknowledged or is_abandoned(record):
+    if command is None or command.acknowledged:
         return None
     if host is None or host.phase is not HostPhase.UP or not state.observed.bus_connected:
         return None

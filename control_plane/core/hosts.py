@@ -15,7 +15,7 @@ from contracts.messages import (
 from contracts.status import ReplicaState
 from control_plane.core.deadlines import drain_limit_s, spawn_limit_s
 from control_plane.core.inputs import HostExited, HostSpawned, Moment, SpawnFailed
-from control_plane.core.questions import host_of, key_of, replicas_of
+from control_plane.core.questions import host_of, is_given_up, key_of, replicas_of
 from control_plane.core.records import Exit, exited, stopped
 from control_plane.core.sightings import Sighting, from_report, from_transition, observe
 from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State
@@ -59,7 +59,7 @@ def spawn_failure(event: SpawnFailed) -> Exit:
 
 def _without_host(state: State, replica: str, record: ReplicaRecord, how: Exit, at: Moment) -> ReplicaRecord:
     host = host_of(state, record)
-    if record.state in (ReplicaState.BACKOFF, ReplicaState.FAILED) or record.finished:
+    if is_given_up(record):
         after = record
     elif host is not None and host.dismissed:
         after = stopped(record, at, reason=record.reason)

@@ -101,6 +101,11 @@ def is_abandoned(record: ReplicaRecord) -> bool:
     return record.state is ReplicaState.STOPPED and record.command is not None
 
 
+def is_given_up(record: ReplicaRecord) -> bool:
+    """Return whether the replica ended, and its restart policy has decided what follows."""
+    return record.state in (ReplicaState.BACKOFF, ReplicaState.FAILED) or record.finished
+
+
 def is_stop_in_flight(record: ReplicaRecord) -> bool:
     """Return whether the replica was told to stop."""
     return record.command is not None and record.command.kind is CommandKind.STOP

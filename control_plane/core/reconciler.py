@@ -110,11 +110,11 @@ class _Planner:
 
     def _stops(self, replicas: tuple[tuple[str, ReplicaRecord], ...]) -> Iterator[PlannedEffect]:
         for replica, record in replicas:
-            if not self._can_be_told(record) or record.state not in LIVE or record.host is None:
+            if record.host is None or not self._can_be_told(record):
                 continue
             if is_stop_in_flight(record):
                 yield from self._resent_stop(replica, record)
-            elif self._must_stop(replica, record):
+            elif record.state in LIVE and self._must_stop(replica, record):
                 spec = self._state.desired.components[record.component].spec
                 command_id = self._next_command_id()
                 yield SendStop(replica, spec.name, record.host, command_id, spec.grace_period_s)

@@ -15,7 +15,7 @@ from contracts.messages import ComponentTransitioned
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.core.deadlines import RESEND_S
 from control_plane.core.inputs import Moment
-from control_plane.core.questions import is_abandoned
+from control_plane.core.questions import host_of, is_abandoned, is_given_up
 from control_plane.core.records import Exit, exited, move, stopped
 from control_plane.core.state import Command, CommandKind, HostPhase, ReplicaRecord, State
 from control_plane.core.transitions import LIVE, SERVING
@@ -114,22 +114,30 @@ def _told_to_start(
 def _told_to_stop(record: ReplicaRecord, command: Command, seen: Sighting, at: Moment) -> ReplicaRecord:
     if not seen.live:
         return record if _may_be_older(command, seen, at) else stopped(record, at, reason=seen.reason)
+    command = replace(command, acknowledged=command.acknowledged or seen.state in _ENDING)
     if is_abandoned(record):
-        return record
-    acknowledged = command.acknowledged or seen.state in _ENDING
-    return _alive(record, seen, at, command=replace(command, acknowledged=acknowledged))
+        return replace(record, command=command)
+    return _alive(record, seen, at, command=command)
 
 
 def _unasked(state: State, record: ReplicaRecord, seen: Sighting, at: Moment) -> ReplicaRecord:
+    host = host_of(state, record)
+    is_ending = host is not None and host.phase is HostPhase.STOPPING
     if seen.live:
-        return _alive(record, seen, at)
-    unknown_failure = record.state is ReplicaState.PENDING and seen.state is ReplicaState.FAILED
-    if record.state not in LIVE and not unknown_failure:
-        return record
-    if record.host and state.observed.hosts[record.host].phase is HostPhase.STOPPING:
-        # Its host is ending: whether it ended in order is known when the process has exited.
+        # What was given up is alive again only when it serves, not when it is cleared away.
+        is_back = seen.state in SERVING and not is_ending
+        return _alive(record, seen, at) if is_back or not is_given_up(record) else record
+    if record.state is ReplicaState.PENDING and seen.state is ReplicaState.STOPPED:
         return stopped(record, at, reason=seen.reason)
-    return exited(state, seen.replica, record, _exit(seen), at)
+    is_news = record.state in LIVE or record.state is ReplicaState.PENDING
+    if not is_news or seen.state is record.state:
+        return record
+    # Whether a host that is ending ended in order is known when its process has exited.
+    return (
+        stopped(record, at, reason=seen.reason)
+        if is_ending
+        else exited(state, seen.replica, record, _exit(seen), at)
+    )
 
 
 def _alive(record: ReplicaRecord, seen: Sighting, at: Moment, **changes: Any) -> ReplicaRecord:

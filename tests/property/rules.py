@@ -1,0 +1,109 @@
+"""What must hold after every step of the simulated world, whatever happened before."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from contracts.messages import Message
+from contracts.status import ReplicaState
+from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
+from control_plane.core.inputs import Input, TimePassed
+from control_plane.core.questions import (
+    is_down_wanted,
+    is_needed,
+    is_stale,
+    is_wanted,
+    live_components,
+    missing_dependencies,
+    serving_components,
+)
+from control_plane.core.reconciler import Plan, plan
+from control_plane.core.state import ReplicaRecord, State
+from control_plane.core.transitions import LIVE, can
+
+
+class Rules:
+    """Checks; remembers the starts of each replica since an operator last asked for something."""
+
+    def __init__(self) -> None:
+        self._starts: defaultdict[str, dict[str, float]] = defaultdict(dict)
+
+    def forgive(self, component: str) -> None:
+        """Begin to count restarts anew: an operator asked for one."""
+        for replica in [name for name in self._starts if name.rpartition("-")[0] == component]:
+            del self._starts[replica]
+
+    def check_effect(self, state: State, effect: PlannedEffect, *, now_s: float) -> None:
+        """Check an effect against the state that it was planned in."""
+        match effect:
+            case SendStart():
+                self._check_start(state, effect, now_s=now_s)
+            case SpawnHost():
+                keys = [host.key for host in state.observed.hosts.values() if not host.foreign]
+                assert effect.key not in keys, f"two hosts of key {effect.key}"
+                assert any(is_needed(state, r, _record(state, r, c)) for r, c in effect.replicas), (
+                    "needless host"
+                )
+            case StopHost(host) | KillHost(host):
+                assert not state.observed.hosts[host].foreign, "ended somebody else's host"
+            case SendStop(replica):
+                self._check_stop(state, replica)
+
+    def check_plan(self, state: State, event: Input, made: Plan, *, now_s: float) -> None:
+        """Check that what was issued is not issued again, and that the timer does not spin."""
+        assert plan(state, now_s=now_s).effects == ()
+        is_ahead = made.wake_at_s is None or made.wake_at_s > now_s
+        assert is_ahead or not isinstance(event, TimePassed), "the timer spins"
+        for record in state.observed.replicas.values():
+            wanted = state.desired.components.get(record.component)
+            assert wanted is None or len(record.exits) <= wanted.spec.restart.max_restarts + 1
+
+    def check_moves(self, before: State, after: State, event: Input) -> None:
+        """Check that only what a host says makes a replica jump."""
+        if isinstance(event, Message) and event.type not in ("start", "stop", "restart", "scale"):
+            return
+        for name, record in after.observed.replicas.items():
+            was = before.observed.replicas.get(name)
+            if was is not None and was.state is not record.state:
+                assert can(was.state, record.state), f"{name}: {was.state} -> {record.state} on {event}"
+
+    def check_truth(self, replicas: Iterable[tuple[str, str, ReplicaState]]) -> None:
+        """Check that no id is live twice in the real machine."""
+        live = Counter(name for _, name, state in replicas if state in LIVE)
+        assert all(count == 1 for count in live.values()), f"live twice: {live}"
+
+    def _check_stop(self, state: State, replica: str) -> None:
+        record = state.observed.replicas[replica]
+        if is_down_wanted(state, record.component) and record.command is None:
+            above = {
+                name
+                for name in live_components(state)
+                if is_down_wanted(state, name) and record.component in _depends_on(state, name)
+            }
+            assert not above, f"{replica} stopped before {above}"
+        else:
+            assert record.command or is_stale(state, record) or not is_wanted(state, replica, record)
+
+    def _check_start(self, state: State, effect: SendStart, *, now_s: float) -> None:
+        record = _record(state, effect.replica, effect.component)
+        is_resent = record.command is not None and record.command.id == effect.command_id
+        assert is_wanted(state, effect.replica, record) or is_resent, "started what nobody wants"
+        if is_resent:
+            return
+        missing = missing_dependencies(state, effect.component, serving_components(state))
+        assert not missing, f"{effect.replica} started before {missing}"
+        policy = state.desired.components[effect.component].spec.restart
+        starts = self._starts[effect.replica]
+        starts[effect.command_id] = now_s
+        recent = [at_s for at_s in starts.values() if at_s > now_s - policy.window_s]
+        assert len(recent) <= policy.max_restarts + 1, f"{effect.replica} started {len(recent)} times"
+
+
+def _depends_on(state: State, component: str) -> tuple[str, ...]:
+    wanted = state.desired.components.get(component)
+    return wanted.spec.depends_on if wanted else ()
+
+
+def _record(state: State, replica: str, component: str) -> ReplicaRecord:
+    return state.observed.replicas.get(replica) or ReplicaRecord(component)
