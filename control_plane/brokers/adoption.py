@@ -6,73 +6,97 @@ middlewares; group, consumer, acknowledgement and retries are ours. What is no s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from faststream._internal.broker.registrator import Registrator
-from faststream._internal.producer import ProducerProto
 
 from contracts.errors import BusError
 
+Publish = Callable[..., Awaitable[str]]
+
 
 def adopt(
-    foreign: Registrator[Any, Any], producer: ProducerProto[Any], *, make_router: Callable[..., Any]
-) -> Iterator[Registrator[Any, Any]]:
-    """Make one of our routers for each subscriber of a foreign router; its publishers publish through us.
+    foreign: Registrator[Any, Any], publish: Publish, *, make_router: Callable[..., Any]
+) -> list[Registrator[Any, Any]]:
+    """Return one of our routers for each subscriber and publisher of a foreign router.
+
+    The foreign publishers publish through ours from here on; to a stream that is named in the call,
+    through `publish`.
 
     Raises:
         BusError: it subscribes or publishes to a channel or a list, or consumes in batches (E4003).
     """
-    publishers: list[Any] = list(foreign.publishers)
-    for publisher in publishers:
-        _stream_name(publisher, "stream", "publishes")
-    subscribers = [(subscriber, _subscribed_stream(subscriber)) for subscriber in foreign.subscribers]
-    for publisher in publishers:
-        publisher.producer = producer
-        publisher.start = _nothing_to_start  # its own start would connect to a broker it does not have
+    subscribers = [(each, _subscribed_stream(each)) for each in foreign.subscribers]
+    publishers = [(each, _published_stream(each)) for each in foreign.publishers]
+    routers = []
+    for publisher, stream in publishers:
+        routers.append(_router_like(publisher, make_router))
+        _redirect(publisher, routers[-1].publisher(stream), publish)
     for subscriber, stream in subscribers:
-        outer = subscriber._outer_config
-        router = make_router(
-            dependencies=tuple(outer.broker_dependencies), middlewares=tuple(outer.broker_middlewares)
-        )
-        _register(
-            subscriber, router.subscriber(stream, concurrency=getattr(subscriber, "max_workers", 1)), router
-        )
-        yield router
+        routers.append(_router_like(subscriber, make_router))
+        _register(subscriber, stream, routers[-1])
+    return routers
 
 
-def _register(foreign: Any, subscriber: Any, router: Any) -> None:
+def _router_like(endpoint: Any, make_router: Callable[..., Any]) -> Any:
+    outer = endpoint._outer_config
+    return make_router(
+        dependencies=tuple(outer.broker_dependencies), middlewares=tuple(outer.broker_middlewares)
+    )
+
+
+def _register(foreign: Any, stream: str, router: Any) -> None:
+    subscriber = router.subscriber(stream, concurrency=getattr(foreign, "max_workers", 1))
     for call in foreign.calls:
         handler = subscriber(call.handler._declared_call, filter=call.filter, dependencies=call.dependencies)
         for publisher in call.handler._publishers:
-            handler = router.publisher(_stream_name(publisher, "stream", "publishes"))(handler)
+            handler = router.publisher(_published_stream(publisher))(handler)
+
+
+def _redirect(foreign: Any, ours: Any, publish: Publish) -> None:
+    async def publish_here(
+        message: Any = None,
+        stream: str | None = None,
+        reply_to: str = "",
+        headers: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        **_redis_options: Any,
+    ) -> str:
+        if stream is not None:
+            return await publish(message, stream, headers=headers, correlation_id=correlation_id)
+        entry_id: str = await ours.publish(message, headers=headers, correlation_id=correlation_id)
+        return entry_id
+
+    foreign.publish = publish_here
 
 
 def _subscribed_stream(subscriber: Any) -> str:
-    name = _stream_name(subscriber, "stream_sub", "subscribes")
-    if subscriber.stream_sub.batch:
-        raise _refusal(f"subscribes to stream '{name}' in batches", "take one message at a time")
+    stream = _stream(subscriber, "stream_sub", "subscribes")
+    if stream.batch:
+        raise _refusal(f"subscribes to stream '{stream.name}' in batches", "take one message at a time")
+    name: str = stream.name
     return name
 
 
-def _stream_name(endpoint: Any, attribute: str, does: str) -> str:
+def _published_stream(publisher: Any) -> str:
+    name: str = _stream(publisher, "stream", "publishes").name
+    return name
+
+
+def _stream(endpoint: Any, attribute: str, does: str) -> Any:
     stream = getattr(endpoint, attribute, None)
     if stream is None:
         raise _refusal(
             f"{does} to something that is not a stream ({type(endpoint).__name__})", "name a stream"
         )
-    name: str = stream.name
-    return name
+    return stream
 
 
 def _refusal(does: str, fix: str) -> BusError:
     return BusError(
         f"the router {does}",
-        why="channels and lists lose messages when nobody listens; the bus delivers at least once",
+        why="channels, lists and batches have no retries and no dead letters; the bus delivers at least once",
         fix=fix,
         code="E4003",
     )
-
-
-async def _nothing_to_start() -> None:
-    pass

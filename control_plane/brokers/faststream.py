@@ -174,7 +174,7 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
             super().include_router(router, **options)
             return
         self._adopted.append(router)  # its handlers live as long as it does
-        for adopted in adopt(router, self.config.producer, make_router=BusRouter):
+        for adopted in adopt(router, self.publish, make_router=BusRouter):
             super().include_router(adopted, **options)
 
     async def start(self) -> None:
