@@ -32,7 +32,7 @@ class Notices:
 
 
 class Mailbox:
-    """The notices for one reader, merged and bounded. It begins with "everything"."""
+    """The notices for one reader, merged and bounded."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -42,15 +42,17 @@ class Mailbox:
 
     def put(self, name: str) -> None:
         """Note that `name` changed, if it is among those the reader follows."""
-        if not name.startswith(self._prefix):
+        if self._everything or not name.startswith(self._prefix):
             return
         self._names[name] = None
-        self._everything = self._everything or len(self._names) > MAX_NOTICES
         self._filled.set()
+        if len(self._names) > MAX_NOTICES:
+            self.put_everything()
 
     def put_everything(self) -> None:
         """Note that anything may have changed."""
         self._everything = True
+        self._names.clear()
         self._filled.set()
 
     async def take(self, timeout_s: float | None = None) -> Notices:
@@ -60,7 +62,7 @@ class Mailbox:
                 await self._filled.wait()
         except TimeoutError:
             return Notices()
-        taken = Notices(() if self._everything else tuple(self._names), self._everything)
+        taken = Notices(tuple(self._names), self._everything)
         self._names.clear()
         self._everything = False
         self._filled.clear()

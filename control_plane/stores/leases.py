@@ -101,8 +101,6 @@ async def _renewed(table: LeaseTable, lease: Lease, scope: asyncio.Timeout) -> A
         yield
     finally:
         renewer.cancel()
-        if not scope.expired():
-            scope.reschedule(None)  # the block is over: running out now harms nobody
         await asyncio.wait({renewer})
 
 

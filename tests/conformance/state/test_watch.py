@@ -97,6 +97,14 @@ async def test_watchers_come_and_go_without_disturbing_each_other(state: SharedS
         await read_until(later, "key", 2)
 
 
+async def test_a_second_watcher_begins_with_the_present_values_too(state: SharedState) -> None:
+    async with aclosing(state.watch("")) as first:
+        await state.set("key", 1)
+        await read_until(first, "key", 1)
+        async with aclosing(state.watch("")) as second:
+            await read_until(second, "key", 1)
+
+
 async def test_a_cancelled_watcher_leaves_no_task_behind(state: SharedState) -> None:
     before = asyncio.all_tasks()
     await state.set("key", 1)
