@@ -30,6 +30,7 @@ from control_plane.hosting import Hosting
 from control_plane.launch import Launch
 from control_plane.launch_options import LaunchOptions, LaunchReporter
 from control_plane.runtime import clock, host_logging
+from control_plane.runtime.anchor_protocol import AnchorOptions
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public
 from control_plane.stores import open_state
@@ -163,7 +164,7 @@ async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, public: 
 
 
 def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
-    from control_plane.runtime.anchor import AnchorOptions, start_anchor
+    from control_plane.runtime.anchor import start_anchor
     from control_plane.runtime.images import import_base
 
     runtime = blueprint.runtime
@@ -171,7 +172,7 @@ def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     if not runtime.anchor_alive():
         runtime.clean_stale()
         if not blueprint.embedded_bus:
-            check(blueprint.bus_url, timeout_s=BUS_TIMEOUT_S)
+            asyncio.run(check(blueprint.bus_url, timeout_s=BUS_TIMEOUT_S))
         public = _bind_gateway(blueprint)
         # Fork before any thread or event loop exists; everybody then shares the pages of these imports.
         import_base()
@@ -210,6 +211,21 @@ async def _serve_anchored(
 def _run_loop(work: Coroutine[Any, Any, int]) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
+
+
+def _anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOptions:
+    settings, runtime = blueprint.settings, blueprint.runtime
+    return AnchorOptions(
+        app=settings.app.name,
+        home=str(runtime.home),
+        project=str(runtime.project),
+        sockets=str(runtime.sockets),
+        preload=tuple((name, spec.use.partition(":")[0]) for name, spec in settings.components.items() if spec.preload),
+        public_fd=public.fileno(),
+        valkey=blueprint.embedded_bus,
+        orphan_grace_s=settings.app.orphan_grace_s,
+        stop_timeout_s=stop_bound_s(settings),
+    )
 
 
 def _bind_gateway(blueprint: Blueprint) -> socket.socket:

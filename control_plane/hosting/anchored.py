@@ -28,7 +28,7 @@ class AnchoredHosting:
 
     async def spawn(self, spec: HostSpec) -> int:
         """Fork a host; return its process id."""
-        return await self._anchor.spawn(self._completed(spec), spec.label)
+        return await self._anchor.spawn(self._completed(spec))
 
     async def terminate(self, host: str) -> None:
         """Send SIGTERM to the host."""

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,9 +25,10 @@ from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
 from control_plane.runtime import clock
 from control_plane.runtime.context import HostServices, ReplicaContext
+from control_plane.runtime.guard import Guard
 from control_plane.runtime.host_logging import current_replica
 from control_plane.runtime.loading import Factory, load_factory, users_traceback, validated_config
-from control_plane.runtime.mounts import Guard, MountTable
+from control_plane.runtime.mounts import MountTable
 from control_plane.runtime.owned_tasks import OwnedTasks
 
 log = logging.getLogger("coplane.replica")
@@ -214,7 +216,13 @@ class Replica:
             raise
         except (Exception, SystemExit) as exc:
             raise self._fault("E5002", "its constructor raised", exc) from exc
-        guard = Guard(app, component=self.component, replica=self.id, on_error=self._route_failed)
+        guard = Guard(
+            app,
+            component=self.component,
+            replica=self.id,
+            on_error=self._route_failed,
+            on_enter=partial(current_replica.set, self.id),
+        )
         return _Instance(component, broker, guard, tasks)
 
     async def _start_up(self, instance: _Instance) -> None:
