@@ -1,0 +1,298 @@
+"""The anchor's loop: starts hosts, reaps them, keeps Valkey running, and ends in good order.
+
+Single-threaded, with one selector and no event loop. It decides nothing about components: it starts
+what it is told to, and tells of what ended. It waits for events and for deadlines, never for ticks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import assert_never
+
+from contracts.errors import ControlError, LaunchError
+from contracts.specs import HostSpec
+from control_plane.runtime import children, clock
+from control_plane.runtime.anchor_door import Door
+from control_plane.runtime.anchor_protocol import (
+    AnchorOptions,
+    Answer,
+    BusGone,
+    BusStarted,
+    Done,
+    Hello,
+    HostGone,
+    Preloaded,
+    Request,
+    RestartBus,
+    RunningHost,
+    Shutdown,
+    SignalHost,
+    Spawn,
+    Spawned,
+    Welcome,
+)
+from control_plane.runtime.paths import RuntimeDir
+from control_plane.runtime.ports import url_of
+from control_plane.runtime.valkey import EmbeddedValkey
+
+log = logging.getLogger("coplane.anchor")
+
+SWEEP_TIMEOUT_S = 5.0
+
+
+class Phase(StrEnum):
+    """What the anchor is about; it only ever moves down this list."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    STOPPING_BUS = "stopping_bus"
+    SWEEPING = "sweeping"
+    ENDED = "ended"
+
+
+class Anchor:
+    """Holds the hosts, the public socket and Valkey, whoever is in control."""
+
+    def __init__(
+        self,
+        options: AnchorOptions,
+        runtime: RuntimeDir,
+        *,
+        listener: socket.socket,
+        forks: bool,
+        bus: EmbeddedValkey | None,
+        preloaded: Sequence[Preloaded],
+    ) -> None:
+        self._options = options
+        self._runtime = runtime
+        self._forks = forks
+        self._bus = bus
+        self._preloaded = tuple(preloaded)
+        self._entry = children.HostEntry.parse(options.host_entry)
+        self._public = None if options.public_fd is None else socket.socket(fileno=options.public_fd)
+        self._hosts: dict[str, RunningHost] = {}
+        # Hosts hold the reading end only, so that its end of file means that we are gone.
+        self._lifeline, self._life = os.pipe()
+        self._phase = Phase.SERVING
+        self._phase_ends_s: float | None = None
+        self._wakeup, self._waker = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._door = Door(listener, self._selector, self)
+
+    # Life.
+
+    def run(self) -> None:
+        """Serve until told to stop, or until nobody has been in control for the grace period."""
+        self._catch_signals()
+        while self._phase is not Phase.ENDED:
+            # Before the wait: children may have ended before their signal was caught.
+            for ended in children.reap():
+                self._ended(ended)
+            self._advance(clock.now_s())
+            for key, events in self._selector.select(self._patience_s()):
+                key.data(events)
+        self._leave()
+
+    def _catch_signals(self) -> None:
+        for end in (self._wakeup, self._waker):
+            end.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._signalled)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in children.CAUGHT:
+            signal.signal(number, lambda _number, _frame: None)
+
+    def _signalled(self, _events: int) -> None:
+        if signal.SIGTERM in self._wakeup.recv(4096):
+            self._stop("SIGTERM")
+
+    def _leave(self) -> None:
+        # The socket last: as long as it answers, no other launch uses the folder.
+        self._door.close()
+        self._runtime.clean_stale()
+        # A control plane that lives holds the lock, and cleans up itself.
+        with contextlib.suppress(LaunchError), self._runtime.acquire_lock():
+            self._runtime.remove_ephemeral()
+        log.info("anchor.ended")
+
+    def _release(self) -> None:
+        """Close in a forked host what is the anchor's: but for the lifeline, nothing of it stays open."""
+        self._door.release()
+        self._selector.close()
+        self._wakeup.close()
+        self._waker.close()
+        os.close(self._life)
+
+    # Deadlines and phases.
+
+    def _patience_s(self) -> float | None:
+        if self._phase is Phase.ENDED:
+            return 0.0
+        bus_s = self._bus.wake_at_s if self._bus else None
+        due = [at_s for at_s in (self._desertion_ends_s(), self._phase_ends_s, bus_s) if at_s is not None]
+        return max(0.0, min(due) - clock.now_s()) if due else None
+
+    def _desertion_ends_s(self) -> float | None:
+        since_s = self._door.deserted_at_s
+        if since_s is None or self._phase is not Phase.SERVING:
+            return None
+        return since_s + self._options.orphan_grace_s
+
+    def _advance(self, now_s: float) -> None:
+        """Do what is due, and enter the next phase where this one is over."""
+        if self._bus and (pid := self._bus.act(now_s)) is not None:
+            self._door.tell(BusStarted(pid=pid))
+        if _due(self._desertion_ends_s(), now_s):
+            self._stop("no control plane came back")
+        if self._phase is Phase.DRAINING:
+            self._drain(now_s)
+        if self._phase is Phase.STOPPING_BUS and self._bus is None:
+            self._enter(Phase.SWEEPING, ends_s=now_s + SWEEP_TIMEOUT_S)
+        if self._phase is Phase.SWEEPING and (
+            not children.kill_descendants() or _due(self._phase_ends_s, now_s)
+        ):
+            self._enter(Phase.ENDED)
+
+    def _enter(self, phase: Phase, *, ends_s: float | None = None) -> None:
+        self._phase, self._phase_ends_s = phase, ends_s
+        log.info("anchor.phase", extra={"phase": phase})
+
+    def _stop(self, reason: str) -> None:
+        if self._phase is Phase.SERVING:
+            log.info("anchor.stopping", extra={"reason": reason})
+            for host in self._hosts.values():
+                os.kill(host.pid, signal.SIGTERM)
+            self._enter(Phase.DRAINING, ends_s=clock.now_s() + self._options.stop_timeout_s)
+
+    def _drain(self, now_s: float) -> None:
+        if not self._hosts:
+            self._enter(Phase.STOPPING_BUS)
+            if self._bus:
+                self._bus.stop(now_s)
+                self._bus = self._bus if self._bus.pid else None
+        elif _due(self._phase_ends_s, now_s):
+            self._phase_ends_s = None
+            for host in self._hosts.values():
+                children.kill_group(host.pid)
+
+    # What the control plane asks for.
+
+    def welcome(self, hello: Hello) -> Welcome:
+        """Say what there is to take over.
+
+        Raises:
+            LaunchError: the anchor is stopping (E2006).
+        """
+        if self._phase is not Phase.SERVING:
+            raise LaunchError(
+                "the launch before this one is still stopping", fix="try again in a few seconds", code="E2006"
+            )
+        return Welcome(
+            re=hello.id,
+            anchor_pid=os.getpid(),
+            app=self._options.app,
+            hosts=tuple(self._hosts.values()),
+            preload=self._preloaded,
+            bus_pid=self._bus.pid if self._bus else None,
+            bus_url=self._bus.url if self._bus else "",
+            public_fd=self._options.public_fd,
+            public_url=url_of(self._public) if self._public else "",
+        )
+
+    def obey(self, request: Request) -> Answer:
+        """Carry out a request.
+
+        Raises:
+            CoplaneError: it cannot be done.
+        """
+        match request:
+            case Spawn():
+                return Spawned(re=request.id, pid=self._spawn(request.spec))
+            case SignalHost():
+                self._signal(request.host, request.signum)
+            case RestartBus():
+                self._restart_bus()
+            case Shutdown():
+                self._stop("told to")
+            case Hello():
+                return self.welcome(request)
+            case _:
+                assert_never(request)
+        return Done(re=request.id)
+
+    def _spawn(self, spec: HostSpec) -> int:
+        if self._phase is not Phase.SERVING:
+            raise ControlError("the anchor is stopping and starts no host any more", code="E3007")
+        if spec.id in self._hosts:
+            raise LaunchError(f"host '{spec.id}' is running already", code="E2006")
+        given = spec.model_copy(update={"lifeline_fd": self._lifeline})
+        try:
+            if self._forks:
+                pid = children.fork_host(given, self._entry, release=lambda: self._release_for(given))
+            else:
+                pid = children.spawn_host(given, self._entry)
+        except OSError as exc:
+            raise LaunchError(
+                f"no process could be made for host '{spec.id}'", why=str(exc), code="E2009"
+            ) from exc
+        self._hosts[spec.id] = RunningHost(spec=spec, pid=pid)
+        log.info("host.spawned", extra={"host": spec.id, "host_pid": pid})
+        return pid
+
+    def _release_for(self, spec: HostSpec) -> None:
+        self._release()
+        if self._public is not None:
+            if spec.public_fd is None:
+                self._public.close()
+            else:
+                self._public.detach()
+
+    def _signal(self, name: str, number: int) -> None:
+        """Signal a host, if it has not ended; its children are its own to stop, but for SIGKILL."""
+        host = self._hosts.get(name)
+        if host is None:
+            return
+        if number == signal.SIGKILL:
+            children.kill_group(host.pid)
+        else:
+            os.kill(host.pid, number)
+
+    def _restart_bus(self) -> None:
+        if self._bus is None:
+            raise ControlError("this backend's bus is not ours to restart", why="[bus] url names it")
+        self._bus.stop(clock.now_s())
+
+    # What ended.
+
+    def _ended(self, ended: children.Ended) -> None:
+        if self._bus and ended.pid == self._bus.pid:
+            self._bus_ended(self._bus, ended)
+            return
+        for name, host in self._hosts.items():
+            if host.pid == ended.pid:
+                children.kill_group(ended.pid)
+                del self._hosts[name]
+                self._door.tell(
+                    HostGone(host=name, pid=ended.pid, exit_code=ended.exit_code, signal=ended.signal)
+                )
+                log.info(
+                    "host.gone", extra={"host": name, "exit_code": ended.exit_code, "signal": ended.signal}
+                )
+                return
+
+    def _bus_ended(self, bus: EmbeddedValkey, ended: children.Ended) -> None:
+        log.info("bus.gone", extra={"exit_code": ended.exit_code, "signal": ended.signal})
+        bus.ended(clock.now_s())
+        self._door.tell(BusGone(pid=ended.pid, exit_code=ended.exit_code, signal=ended.signal))
+        if self._phase is Phase.STOPPING_BUS:
+            self._bus = None
+
+
+def _due(at_s: float | None, now_s: float) -> bool:
+    return at_s is not None and now_s >= at_s

@@ -1,0 +1,240 @@
+"""Child processes of a single-threaded parent: forks hosts and programs, ends groups, reaps.
+
+Every child leads a process group of its own, so that it can be ended with everything it started.
+Nothing here knows of sockets or messages.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from contracts.specs import HostSpec
+
+MAX_OUTPUT_BYTES = 10_000_000
+FAILED = 1
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+CAUGHT = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A child that was reaped: with an exit code, or killed by a signal."""
+
+    pid: int
+    exit_code: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True)
+class HostEntry:
+    """What a host runs: `function(spec) -> exit code`, or the module with the spec on standard input."""
+
+    module: str
+    function: str
+
+    @classmethod
+    def parse(cls, entry: str) -> HostEntry:
+        """Read "module:function"."""
+        module, _, function = entry.partition(":")
+        return cls(module, function)
+
+    def run(self, spec: HostSpec) -> int:
+        """Run the host in this process until its end."""
+        code: int = getattr(importlib.import_module(self.module), self.function)(spec)
+        return code
+
+
+def fork_host(spec: HostSpec, entry: HostEntry, *, release: Callable[[], None]) -> int:
+    """Fork a host from this process's image; `release` closes there what belongs to the parent."""
+
+    def run() -> int:
+        release()
+        redirect(Path(spec.home) / "logs" / f"{spec.label}.out.log")
+        os.environ.update(component_environment(spec))
+        return entry.run(spec)
+
+    return _fork(run)
+
+
+def spawn_host(spec: HostSpec, entry: HostEntry) -> int:
+    """Start a host in a new interpreter, where a fork without exec is not safe."""
+    output = Path(spec.home) / "logs" / f"{spec.label}.out.log"
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(spec.model_dump_json().encode())
+        stdin.seek(0)
+        return fork_program(
+            [sys.executable, "-P", "-m", entry.module],
+            output=output,
+            stdin=stdin.fileno(),
+            keep_fds=tuple(fd for fd in (spec.lifeline_fd, spec.public_fd) if fd is not None),
+            environment=component_environment(spec),
+        )
+
+
+def fork_program(
+    command: list[str],
+    *,
+    output: Path,
+    stdin: int | None = None,
+    keep_fds: tuple[int, ...] = (),
+    environment: dict[str, str] | None = None,
+    dies_with_parent: bool = False,
+) -> int:
+    """Start a program with its output appended to a file, and no other file of ours open."""
+    parent = os.getpid()
+
+    def run() -> NoReturn:
+        if dies_with_parent:
+            _die_with_parent(parent)
+        redirect(output, stdin=stdin)
+        for fd in keep_fds:
+            os.set_inheritable(fd, True)
+        _exec(command, {**os.environ, **(environment or {})})
+
+    return _fork(run)
+
+
+def _exec(command: list[str], environment: dict[str, str]) -> NoReturn:
+    try:
+        os.execve(command[0], command, environment)
+    except OSError:
+        traceback.print_exc()
+        os._exit(FAILED)
+
+
+def component_environment(spec: HostSpec) -> dict[str, str]:
+    """Return the environment that the host's components declare."""
+    return {key: value for replica in spec.replicas for key, value in replica.component.env.items()}
+
+
+def _fork(run: Callable[[], int]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _live_as_child(run)
+    # Both sides set the group, so that it exists for whoever comes first.
+    with contextlib.suppress(OSError):
+        os.setpgid(pid, pid)
+    return pid
+
+
+def _live_as_child(run: Callable[[], int]) -> NoReturn:
+    """Run to the end without ever returning into the parent's frames."""
+    code = FAILED
+    try:
+        os.setpgid(0, 0)
+        reset_signals()
+        code = run()
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else FAILED if exc.code else 0
+    except BaseException:  # the end of the process: there is nobody above to raise it to
+        traceback.print_exc()
+    finally:
+        _end_process(code)
+
+
+def _end_process(code: int) -> NoReturn:
+    """End as any interpreter does, but for threads that are left: they are cut off, not waited for."""
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def reset_signals() -> None:
+    """Undo what this process, or the one it was forked from, arranged for signals."""
+    signal.set_wakeup_fd(-1)
+    for number in CAUGHT:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def redirect(output: Path, *, stdin: int | None = None) -> None:
+    """Send standard output and error to a file, and take standard input from `stdin` or nowhere."""
+    source = os.open(os.devnull, os.O_RDONLY) if stdin is None else stdin
+    os.dup2(source, 0)
+    os.close(source)
+    target = _open_output(output)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+
+
+def _open_output(path: Path) -> int:
+    """Open a file to append to; a large one is put aside as `.1` first."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > MAX_OUTPUT_BYTES:
+            path.replace(path.with_name(path.name + ".1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+# Ends.
+
+
+def reap() -> Iterator[Ended]:
+    """Yield every child that has ended, those that we adopted included."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        yield Ended(pid, code, None) if code >= 0 else Ended(pid, None, -code)
+
+
+def kill_group(leader: int) -> None:
+    """Kill a child and everything in its group.
+
+    Once is enough: the kernel signals all members at once, and none of them can fork after that.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def kill_descendants() -> bool:
+    """Kill whatever else descends from this process; tell whether there was anything."""
+    found = psutil.Process().children(recursive=True)
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    return bool(found)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what our children leave behind, sessions of their own included (Linux)."""
+    if sys.platform == "linux":
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(FAILED)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
