@@ -41,6 +41,7 @@ from control_plane.runtime.calls import Caller
 from control_plane.runtime.context import HostServices
 from control_plane.runtime.directory import EventDirectory
 from control_plane.runtime.host_server import HostServer
+from control_plane.runtime.mounts import MountTable
 from control_plane.runtime.replica import Replica, Surroundings
 from control_plane.runtime.usage import Usage
 from control_plane.runtime.workers import WorkerPool
@@ -151,9 +152,8 @@ class Host:
     # What it says.
 
     def _replica_changed(self, replica: Replica, from_state: ReplicaState) -> None:
-        app: AsgiApp | None = replica.app
         is_gateway = replica.component == GATEWAY
-        self._directory.set_local(replica.report(), None if is_gateway else app)
+        self._directory.set_local(replica.report(), None if is_gateway else _mounted(replica))
         if is_gateway:
             self._gateway_changed(replica)
         else:
@@ -182,8 +182,8 @@ class Host:
 
     def _gateway_changed(self, replica: Replica) -> None:
         match replica.state:
-            case ReplicaState.READY | ReplicaState.DEGRADED if replica.bare_app is not None:
-                self._run(self._server.open_to_the_public(replica.bare_app))
+            case ReplicaState.READY | ReplicaState.DEGRADED if replica.app is not None:
+                self._run(self._server.open_to_the_public(replica.app))
             case ReplicaState.DRAINING:
                 grace_s = replica.spec.component.grace_period_s
                 self._run(self._server.close_to_the_public(grace_s=grace_s))
@@ -315,3 +315,7 @@ class Host:
                 correlation_id=command.correlation_id,
             )
         )
+
+
+def _mounted(replica: Replica) -> AsgiApp | None:
+    return MountTable({replica.spec.component.prefix: replica.app}) if replica.app else None

@@ -28,7 +28,6 @@ from control_plane.runtime.context import HostServices, ReplicaContext
 from control_plane.runtime.guard import Guard
 from control_plane.runtime.host_logging import current_replica
 from control_plane.runtime.loading import Factory, load_factory, users_traceback, validated_config
-from control_plane.runtime.mounts import MountTable
 from control_plane.runtime.owned_tasks import OwnedTasks
 
 log = logging.getLogger("coplane.replica")
@@ -86,15 +85,8 @@ class Replica:
 
     @property
     def app(self) -> AsgiApp | None:
-        """Return the ASGI application below the component's prefix, while it may get requests."""
-        if self._instance is None or self.state not in SERVING:
-            return None
-        return MountTable({self.spec.component.prefix or "/": self._instance.guard})
-
-    @property
-    def bare_app(self) -> AsgiApp | None:
-        """Return the component's application without its prefix, for the public listener."""
-        return self._instance.guard if self._instance else None
+        """Return the component's application, without its prefix, while it may get requests."""
+        return self._instance.guard if self._instance and self.state in SERVING else None
 
     @property
     def subscriptions(self) -> tuple[str, ...]:

@@ -1,0 +1,158 @@
+"""Components that misbehave in one way each, and one that behaves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from contracts import ComponentContext, current_component
+
+
+class Good:
+    """Behaves: counts its lives in shared state, echoes, and handles `pings`."""
+
+    class Config(BaseModel):
+        greeting: str = "hello"
+
+    def __init__(self, context: ComponentContext) -> None:
+        self.context = context
+        context.subscribe("pings", self.on_ping)
+
+    async def startup(self) -> None:
+        await self.context.state.increment(f"{self.context.replica_id}:starts")
+
+    async def shutdown(self) -> None:
+        await self.context.state.increment(f"{self.context.replica_id}:stops")
+
+    async def on_ping(self, message: dict[str, Any]) -> None:
+        await self.context.state.hash_set("pings", str(message["n"]), self.context.replica_id)
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def greet(me: Any = Depends(current_component)) -> dict[str, str]:
+            return {"greeting": me.context.config.greeting}
+
+        @router.get("/boom")
+        async def boom() -> None:
+            raise RuntimeError("a route went wrong")
+
+        @router.get("/exit")
+        async def leave() -> None:
+            raise SystemExit(3)
+
+        @router.get("/ticks")
+        async def ticks() -> StreamingResponse:
+            return StreamingResponse(endless_ticks(), media_type="text/event-stream")
+
+        return router
+
+    def health_check(self) -> dict[str, Any]:
+        return {"status": "ok"}
+
+
+async def endless_ticks() -> Any:
+    """Send one event and then keep the stream open."""
+    yield b"data: tick\n\n"
+    await asyncio.Event().wait()
+
+
+class Quiet:
+    """Does nothing; the base of the misbehaving ones."""
+
+    def __init__(self, context: ComponentContext) -> None:
+        self.context = context
+
+    async def startup(self) -> None: ...
+
+    async def shutdown(self) -> None: ...
+
+    def get_routes(self) -> APIRouter | None:
+        return None
+
+    def health_check(self) -> dict[str, Any]:
+        return {"status": "ok"}
+
+
+class RaisesInConstructor(Quiet):
+    def __init__(self, context: ComponentContext) -> None:
+        raise RuntimeError("no constructor for you")
+
+
+class RaisesInStartup(Quiet):
+    async def startup(self) -> None:
+        raise ConnectionError("the database is away")
+
+
+class ExitsInStartup(Quiet):
+    async def startup(self) -> None:
+        raise SystemExit(7)
+
+
+class HangsInStartup(Quiet):
+    async def startup(self) -> None:
+        await asyncio.Event().wait()
+
+
+class NeverHealthy(Quiet):
+    def health_check(self) -> dict[str, Any]:
+        return {"status": "warming up"}
+
+
+class RaisesInShutdown(Quiet):
+    async def shutdown(self) -> None:
+        raise RuntimeError("cannot let go")
+
+
+class HangsInShutdown(Quiet):
+    async def shutdown(self) -> None:
+        await asyncio.Event().wait()
+
+
+class TaskCrashes(Quiet):
+    """Its task crashes when told to through shared state."""
+
+    async def startup(self) -> None:
+        self.context.spawn(self.wait_for_the_word(), name="doomed")
+
+    async def wait_for_the_word(self) -> None:
+        async for change in self.context.state.watch("crash"):
+            if change.value == "now":
+                raise ValueError("the task fell over")
+            if change.value == "exit":
+                raise SystemExit(9)
+
+
+class HealthFollowsState(Quiet):
+    """Its health is whatever `health` in the shared state says."""
+
+    async def health_check(self) -> dict[str, Any]:  # type: ignore[override]
+        answer = await self.context.state.get("health", "ok")
+        if answer == "raise":
+            raise RuntimeError("health check fell over")
+        if answer == "hang":
+            await asyncio.Event().wait()
+        return {"status": answer}
+
+
+class HandlerRaises(Quiet):
+    def __init__(self, context: ComponentContext) -> None:
+        super().__init__(context)
+        context.subscribe("pings", self.on_ping, max_deliveries=1)
+
+    async def on_ping(self, message: dict[str, Any]) -> None:
+        raise SystemExit(4) if message.get("exit") else RuntimeError("cannot handle that")
+
+
+def not_a_component() -> int:
+    """Return something that is no component."""
+    return threading.get_ident()
+
+
+NUMBER = 42
