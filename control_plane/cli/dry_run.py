@@ -1,0 +1,80 @@
+"""Says what a launch would do: which replica runs in which host, and what starts before what."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from contracts.errors import ExitCode
+from control_plane.cli.show import Cell, Style, print_json, table
+from control_plane.config import load, resolve_mode, select
+from control_plane.core.graph import order
+from control_plane.core.placement import place
+from control_plane.launch_options import LaunchOptions
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """What a launch with these options would do; `start_order` is in levels that start together."""
+
+    app: str
+    mode: str
+    mode_reason: str
+    bus: str
+    hosts: dict[str, tuple[str, ...]]
+    start_order: tuple[tuple[str, ...], ...]
+
+
+def print_plan(options: LaunchOptions, *, as_json: bool) -> int:
+    """Print the plan."""
+    plan = draw_plan(options)
+    if as_json:
+        print_json(asdict(plan))
+    else:
+        print("\n".join(_lines(plan)))
+    return ExitCode.DONE
+
+
+def draw_plan(options: LaunchOptions) -> LaunchPlan:
+    """Return the plan.
+
+    Raises:
+        ConfigError: the configuration, or the choice of components, is wrong.
+    """
+    overrides = {"app.mode": options.mode} if options.mode else {}
+    loaded = load(options.config, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    settings = select(
+        loaded.settings,
+        names=options.names,
+        profile=options.profile,
+        only=options.only,
+        exclude=options.exclude,
+    )
+    url = settings.bus.url
+    mode, reason = resolve_mode(
+        settings.app.mode, is_tty=sys.stderr.isatty(), environ=os.environ, bus_url=url
+    )
+    own_bus = "memory" if mode == "single" else "embedded Valkey"
+    return LaunchPlan(
+        app=settings.app.name,
+        mode=str(mode),
+        mode_reason=reason,
+        bus=own_bus if url == "auto" else "as configured",
+        hosts=place(mode, settings.components.values()),
+        start_order=order({name: spec.depends_on for name, spec in settings.components.items()}),
+    )
+
+
+def _lines(plan: LaunchPlan) -> list[str]:
+    plain = Style(colour=False)
+    hosts = [[Cell(key), Cell(", ".join(replicas))] for key, replicas in plan.hosts.items()]
+    levels = [[Cell(str(number)), Cell(", ".join(level))] for number, level in enumerate(plan.start_order, 1)]
+    return [
+        f"{plan.app} in {plan.mode} mode ({plan.mode_reason}), bus: {plan.bus}",
+        "",
+        *table(("HOST", "REPLICAS"), hosts, plain),
+        "",
+        *table(("START", "COMPONENTS"), levels, plain),
+    ]

@@ -1,0 +1,52 @@
+"""`ctl events`: prints what hosts report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from control_plane.cli.running import control_client
+from control_plane.cli.show import Style, print_json_line
+
+NAME = "events"
+HELP = "Print the events that hosts report."
+EXAMPLES = """\
+ctl events                                   what is kept of the past
+ctl events -f --type component.transitioned  as it happens
+ctl events --component writer --json | jq .data
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as events happen, until Ctrl+C")
+    parser.add_argument(
+        "--type",
+        metavar="T",
+        action="append",
+        dest="types",
+        help="only this type; may be given more than once",
+    )
+    parser.add_argument("--component", metavar="NAME", help="only this component")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, and print one line for each."""
+    wanted = {"follow": args.follow, "type": args.types or [], "component": args.component or []}
+    target = "/v1/events?" + urlencode(wanted, doseq=True)
+    for event in control_client(args).events(target):
+        if args.json:
+            print_json_line(event.data)
+        else:
+            print(_line(event.data), flush=args.follow)
+    return 0
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    who = event.get("replica") or event.get("component") or "-"
+    data = json.dumps(event["data"], ensure_ascii=False, separators=(",", ":"))
+    text = f"{event.get('at', ''):<24} {event.get('type', '-'):<23} {who:<18} {data}"
+    return Style(colour=False).harmless(text.replace("\n", " "))
