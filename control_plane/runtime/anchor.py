@@ -32,7 +32,7 @@ from control_plane.runtime.valkey import EmbeddedValkey, find_server, wait_ready
 
 __all__ = ["AnchorOptions", "start_anchor"]
 
-BACKLOG = 16
+BACKLOG = 128
 BUS_READY_TIMEOUT_S = 10.0
 FIRST_FD = 3
 START_METHOD = "CTL_START_METHOD"

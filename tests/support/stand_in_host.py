@@ -1,0 +1,81 @@
+"""A host without a backend: it says who it is in a file, does what its `config` says, and ends when told.
+
+`config` of its first replica: `exit` ends at once with a code, `crash` raises, `grandchild` starts a
+process (`sleep`, in the group or, with "session", out of it), `deaf` ignores SIGTERM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from contracts.specs import HostSpec
+
+
+def run(spec: HostSpec) -> int:
+    """Run until SIGTERM, or until the anchor is gone; both are written down."""
+    wanted = spec.replicas[0].component.config
+    asleep, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if wanted.get("deaf") else lambda *_: None)
+    grandchild = _start_grandchild(wanted["grandchild"]) if "grandchild" in wanted else None
+    print(f"{spec.id} on stdout")
+    _write(spec, "started", _describe(grandchild, own={asleep.fileno(), waker.fileno()}))
+    if wanted.get("crash"):
+        raise RuntimeError("told to crash")
+    if "exit" in wanted:
+        return int(wanted["exit"])
+    with selectors.DefaultSelector() as selector:
+        selector.register(asleep, selectors.EVENT_READ, "sigterm")
+        if spec.lifeline_fd is not None:
+            selector.register(spec.lifeline_fd, selectors.EVENT_READ, "lifeline")
+        reasons = [key.data for key, _ in selector.select()]
+    _write(spec, "ended", {"reason": reasons[0]})
+    return 0
+
+
+def _describe(grandchild: int | None, own: set[int]) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "group": os.getpgid(0),
+        "grandchild": grandchild,
+        "random": random.random(),
+        "modules": sorted(name for name in sys.modules if name.startswith("sample_")),
+        "mark": os.environ.get("MARK", ""),
+        "cwd": os.getcwd(),
+        "files": _open_files(own),
+    }
+
+
+def _open_files(own: set[int]) -> dict[str, str]:
+    files = {}
+    for fd in os.listdir("/proc/self/fd"):
+        # The folder that is being listed is gone by now.
+        with contextlib.suppress(FileNotFoundError):
+            files[fd] = os.readlink(f"/proc/self/fd/{fd}")
+    return {fd: target for fd, target in files.items() if int(fd) not in own}
+
+
+def _start_grandchild(where: str) -> int:
+    return subprocess.Popen(["sleep", "600"], start_new_session=where == "session").pid
+
+
+def _write(spec: HostSpec, what: str, content: dict[str, Any]) -> None:
+    target = Path(spec.home) / f"{spec.id}.{what}.json"
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(content))
+    partial.replace(target)
+
+
+if __name__ == "__main__":
+    sys.exit(run(HostSpec.model_validate_json(sys.stdin.buffer.read())))
