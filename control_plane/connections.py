@@ -22,6 +22,7 @@ from control_plane.brokers.errors import BusUnavailable
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 16
+OLDEST = 7  # counts of appended entries and of a group's lag came with it
 
 _FOR_NOW = (
     redis_errors.ConnectionError,
@@ -83,21 +84,31 @@ def bus_error(exc: Exception, url: str) -> BusError:
 
 
 async def check(url: str, *, timeout_s: float = 3.0) -> None:
-    """Return when the bus answers a PING.
+    """Return when a bus that is new enough answers.
 
     Raises:
-        BusError: it cannot be reached (E4001), refused the credentials (E4002) or the command (E4003).
+        BusError: it cannot be reached (E4001), refused the credentials (E4002), or is too old (E4003).
     """
     client = connect(url, max_connections=1)
     try:
         async with asyncio.timeout(timeout_s):
-            await client.ping()
+            await _ping(client, url)
     except TimeoutError as exc:
         raise bus_error(redis_errors.TimeoutError(f"no answer within {timeout_s:g} s"), url) from exc
     except (redis_errors.RedisError, OSError) as exc:
         raise bus_error(exc, url) from exc
     finally:
         await client.aclose()
+
+
+async def _ping(client: Redis, url: str) -> None:
+    version = str((await client.info("server")).get("redis_version", OLDEST))
+    if int(version.partition(".")[0]) < OLDEST:
+        raise BusError(
+            f"the server at {redact(url)} is too old: {version}",
+            fix=f"use Redis {OLDEST} or newer, or any Valkey",
+            code="E4003",
+        )
 
 
 def _pool(kind: type[ConnectionPool], url: str, max_connections: int, **options: Any) -> Any:

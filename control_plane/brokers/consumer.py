@@ -6,7 +6,8 @@ One `Subscription` is one consumer of one group of one stream:
   when a read ends empty it looks for entries of consumers that died.
 - A handler that returns acknowledges its entry. One that raises gets it again after a pause, while
   others go on; after `max_deliveries`, or at once for `Undeliverable`, the entry becomes a dead letter.
-- The server counts deliveries, so a message that kills its process is counted too.
+- The server counts deliveries, so a message that kills its process is counted too; one that only
+  waited in that process is not.
 - Held entries are renewed while there are any; an idle subscription has one blocked read and no timer.
 - No failure of a handler, a message or the bus ends the loop; `drain` and `stop` do.
 """
@@ -155,7 +156,7 @@ class Subscription:
         while True:
             count = await self._held.wait_for_room()
             try:
-                taken = await self._fetch(count)
+                await self._fetch(count)
             except GroupMissing as exc:
                 log.warning("subscription.group_missing", extra={**self._names(), "error": str(exc)})
                 await self._until_answered(self._ensure_group)
@@ -167,22 +168,23 @@ class Subscription:
             else:
                 self._say_back()
                 pause_s = self._settings.reconnect_s
-                self._held.add(taken)
 
-    async def _fetch(self, count: int) -> list[Delivery]:
+    async def _fetch(self, count: int) -> None:
         now_s = time.monotonic()
         if self._recovering:
             taken = await self._fetch_own(count)
             self._recovering = bool(taken)
+            self._held.add(taken, again=True)
         elif now_s >= self._claim_due_s:
             taken = await self._fetch_idle(count)
             if not taken:
                 self._claim_due_s = now_s + self._settings.claim_idle_s
+            self._held.add(taken, again=True)
         else:
             taken = await self._fetch_new(count)
             if not taken:
                 self._claim_due_s = now_s
-        return taken
+            self._held.add(taken, again=False)
 
     async def _work(self) -> None:
         while True:

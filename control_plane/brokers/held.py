@@ -20,7 +20,7 @@ SMOOTHING = 0.2
 
 @dataclass(slots=True, eq=False)
 class HeldEntry:
-    """One held entry; `again` once it has failed here, `retry` while it waits to be tried again."""
+    """One held entry; `again` unless this is its first delivery, `retry` while it waits for the next."""
 
     delivery: Delivery
     again: bool = False
@@ -49,11 +49,11 @@ class Held:
         """Return the ids of all held entries."""
         return tuple(self._entries)
 
-    def add(self, taken: list[Delivery]) -> None:
-        """Queue new deliveries; one that is held already is not queued twice."""
+    def add(self, taken: list[Delivery], *, again: bool) -> None:
+        """Queue what was taken from the stream; what is held already is not queued twice."""
         for delivery in taken:
             if delivery.entry.id not in self._entries:
-                entry = self._entries[delivery.entry.id] = HeldEntry(delivery)
+                entry = self._entries[delivery.entry.id] = HeldEntry(delivery, again)
                 self._queue(entry)
         if self._entries:
             self._some.set()

@@ -34,6 +34,7 @@ class Group:
 
     place: int
     missed: int
+    read_at_s: float
     pending: dict[str, Pending] = field(default_factory=dict)
     acknowledged: int = 0
     dead: int = 0
@@ -99,14 +100,20 @@ class MemoryStream:
         """Drop the oldest entries beyond `max_len`."""
         self._drop(max(len(self) - max_len, 0))
 
-    def ensure_group(self, name: str) -> None:
+    def ensure_group(self, name: str, now_s: float) -> None:
         """Make the group where it is not there, at the first entry."""
         if name not in self.groups:
-            self.groups[name] = Group(place=self._trimmed, missed=self._trimmed)
+            self.groups[name] = Group(place=self._trimmed, missed=self._trimmed, read_at_s=now_s)
+
+    def forget_abandoned(self, since_s: float) -> None:
+        """Remove broadcast groups ({component}.{replica}) that nobody has read since then."""
+        for name, group in list(self.groups.items()):
+            if "." in name and group.read_at_s < since_s:
+                del self.groups[name]
 
     def lag(self, group: Group) -> int:
         """Return how many entries the group has not read."""
-        return self.accepted - max(group.place, self._trimmed)
+        return self.accepted - group.place
 
     def describe_groups(self) -> tuple[GroupInfo, ...]:
         """Return how far every group is."""
@@ -114,7 +121,8 @@ class MemoryStream:
 
     def read(self, group: Group, consumer: str, count: int, now_s: float) -> list[Delivery]:
         """Hand the next unread entries to the consumer."""
-        place = max(group.place, self._trimmed)
+        group.read_at_s = now_s
+        place = group.place
         start = place - self._trimmed
         entries = self._entries[start : start + count]
         for offset, entry in enumerate(entries):
@@ -149,13 +157,13 @@ class MemoryStream:
 def take(
     held: Iterator[Pending], consumer: str, count: int, except_ids: Collection[str], now_s: float
 ) -> list[Delivery]:
-    """Hand pending entries to the consumer once more."""
+    """Hand pending entries to the consumer."""
     taken: list[Delivery] = []
     for one in held:
         if len(taken) == count:
             break
         if one.entry.id not in except_ids:
-            one.consumer, one.since_s, one.deliveries = consumer, now_s, one.deliveries + 1
+            one.consumer, one.since_s = consumer, now_s
             taken.append(Delivery(one.entry, one.deliveries))
     return taken
 

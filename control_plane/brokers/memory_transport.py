@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from control_plane.brokers.errors import GroupMissing, stream_full
 from control_plane.brokers.memory_streams import Group, MemoryStream, take
-from control_plane.brokers.transport import Delivery, Entry, Fields, Ledger, StreamInfo
+from control_plane.brokers.transport import ABANDONED_S, Delivery, Entry, Fields, Ledger, StreamInfo
 
 RELEASED_SINCE_S = float("-inf")
 
@@ -65,7 +65,10 @@ class MemoryTransport:
     url = "memory://"
     connected = True
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, abandoned_s: float = ABANDONED_S, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._abandoned_s = abandoned_s
         self._now_s = now_s
         self._streams: dict[str, MemoryStream] = {}
         self._readers: dict[tuple[str, str], _Waiters] = {}
@@ -77,8 +80,10 @@ class MemoryTransport:
     async def append(self, stream: str, fields: Fields, *, max_len: int, keep: int) -> str:
         """Append an entry and return its id."""
         log = self._streams.get(stream)
-        if log is not None and len(log) >= max_len and (behind := log.make_room(max_len, keep)):
-            raise stream_full(stream, max_len, behind=behind)
+        if log is not None and len(log) >= max_len:
+            log.forget_abandoned(self._now_s() - self._abandoned_s)
+            if behind := log.make_room(max_len, keep):
+                raise stream_full(stream, max_len, behind=behind)
         return self._append(stream, fields)
 
     async def append_log(self, stream: str, fields: Fields, *, max_len: int) -> str:
@@ -93,7 +98,7 @@ class MemoryTransport:
 
     async def ensure_group(self, stream: str, group: str) -> None:
         """Make the stream and the group where they are not there."""
-        self._streams.setdefault(stream, MemoryStream()).ensure_group(group)
+        self._streams.setdefault(stream, MemoryStream()).ensure_group(group, self._now_s())
 
     async def ack(self, stream: str, group: str, ids: Sequence[str]) -> int:
         """Acknowledge, and count it in the ledger."""

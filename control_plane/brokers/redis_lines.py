@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -36,7 +36,7 @@ class SharedLine:
     async def ask(self, *command: Any) -> Any:
         """Send a command and return its answer."""
         if self._closed:
-            raise redis_errors.ConnectionError("the transport is closed")
+            raise _closed()
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked.append((command, answer))
         if self._talking is None or self._talking.done():
@@ -50,8 +50,8 @@ class SharedLine:
             self._talking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._talking
-        for _, answer in self._asked:
-            answer.cancel()
+        _fail(self._asked, _closed())
+        self._asked.clear()
         await self._connection.disconnect()
 
     async def _talk(self) -> None:
@@ -62,9 +62,8 @@ class SharedLine:
             except (RedisError, OSError) as exc:
                 await self._connection.disconnect(nowait=True)
                 _fail(batch, exc)
-            except BaseException:
-                for _, answer in batch:
-                    answer.cancel()
+            except asyncio.CancelledError:
+                _fail(batch, _closed())
                 raise
 
     async def _exchange(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
@@ -88,9 +87,12 @@ class BlockingLines:
         self._dial = dial
         self._idle: list[AbstractConnection] = []
         self._busy: set[AbstractConnection] = set()
+        self._closed = False
 
     async def ask(self, *command: Any, block_s: float) -> Any:
         """Send a command that the server may take `block_s` to answer, and return the answer."""
+        if self._closed:
+            raise _closed()
         connection = self._idle.pop() if self._idle else self._dial()
         self._busy.add(connection)
         try:
@@ -108,6 +110,7 @@ class BlockingLines:
 
     async def close(self) -> None:
         """Disconnect; a read under way ends with a connection error."""
+        self._closed = True
         for connection in (*self._idle, *self._busy):
             await connection.disconnect(nowait=True)
         self._idle.clear()
@@ -131,7 +134,11 @@ async def open_fresh(connection: AbstractConnection) -> None:
     await opening
 
 
-def _fail(batch: list[tuple[Command, asyncio.Future[Any]]], exc: Exception) -> None:
+def _closed() -> redis_errors.ConnectionError:
+    return redis_errors.ConnectionError("the transport is closed")
+
+
+def _fail(batch: Iterable[tuple[Command, asyncio.Future[Any]]], exc: Exception) -> None:
     for _, answer in batch:
         _settle(answer, exc)
 

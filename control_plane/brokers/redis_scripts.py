@@ -47,20 +47,21 @@ local function info(reply)
 end
 
 -- A broadcast group ({component}.{replica}) whose replica is gone for good must not fill the stream for ever.
+-- Should it come back after all, its group is made anew at the first entry, so nothing is skipped.
 local function abandoned(name)
   if not string.find(name, '.', 1, true) then return false end
   local consumers = redis.call('XINFO', 'CONSUMERS', KEYS[1], name)
   for _, reply in ipairs(consumers) do
     if info(reply)['idle'] < tonumber(ARGV[3]) then return false end
   end
-  return #consumers > 0
+  if #consumers == 0 then return false end
+  redis.call('XGROUP', 'DESTROY', KEYS[1], name)
+  return true
 end
 
 local function needed_from()
   local first, who, most = nil, nil, 0
-  local any = false
   for _, reply in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-    any = true
     local group = info(reply)
     if not abandoned(group['name']) then
       local from = after(group['last-delivered-id'])
@@ -72,7 +73,7 @@ local function needed_from()
       if open > most then most = open end
     end
   end
-  return first, who, most, any
+  return first, who, most
 end
 
 local max_len, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -81,9 +82,9 @@ if length == 0 and redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('DEL', KEYS[2])
 end
 if length >= max_len then
-  local first, who, most, any = needed_from()
+  local first, who, most = needed_from()
   if not first then
-    redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', any and keep or max_len - 1)
+    redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', max_len - 1)
   else
     local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
     if not below(oldest, first) then return {who} end
@@ -119,7 +120,7 @@ return 1
 )
 
 # ARGV: group, consumer, min_idle_ms, count, whose ('' for anybody's), id to leave alone, ...
-# Returns {id, fields, deliveries} for each; no fields where the entry itself was deleted.
+# Returns {id, fields, deliveries so far} for each; no fields where the entry itself was deleted.
 CLAIM = Script(
     """
 local group, consumer, idle_ms, count, whose = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -137,10 +138,10 @@ for _, one in ipairs(pending) do
   if #taken < count and not leave[one[1]] then
     local entry = redis.call('XRANGE', KEYS[1], one[1], one[1])[1]
     if entry then
-      redis.call('XCLAIM', KEYS[1], group, consumer, 0, one[1], 'RETRYCOUNT', one[4] + 1, 'JUSTID')
-      taken[#taken + 1] = {one[1], entry[2], one[4] + 1}
+      redis.call('XCLAIM', KEYS[1], group, consumer, 0, one[1], 'JUSTID')
+      taken[#taken + 1] = {one[1], entry[2], one[4]}
     else
-      taken[#taken + 1] = {one[1], {}, one[4] + 1}
+      taken[#taken + 1] = {one[1], {}, one[4]}
     end
   end
 end

@@ -18,10 +18,17 @@ from control_plane.brokers import redis_scripts as scripts
 from control_plane.brokers.errors import BusUnavailable, GroupMissing, stream_full
 from control_plane.brokers.redis_lines import BlockingLines, SharedLine
 from control_plane.brokers.redis_scripts import Script
-from control_plane.brokers.transport import Delivery, Entry, Fields, GroupInfo, Ledger, StreamInfo
+from control_plane.brokers.transport import (
+    ABANDONED_S,
+    Delivery,
+    Entry,
+    Fields,
+    GroupInfo,
+    Ledger,
+    StreamInfo,
+)
 from control_plane.connections import Dialer, bus_error, connect, redact
 
-ABANDONED_S = 900.0
 RELEASED_IDLE_S = 1_000_000.0
 SCANNED_AT_ONCE = 1000
 
@@ -29,10 +36,11 @@ SCANNED_AT_ONCE = 1000
 class RedisTransport:
     """A `StreamTransport` over Redis or Valkey."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, abandoned_s: float = ABANDONED_S) -> None:
         dial = Dialer(url)
         self._secret_url = url
         self._url = redact(url)
+        self._abandoned_s = abandoned_s
         self._kind = ""
         self._connected = False
         self._commands = SharedLine(dial)
@@ -66,7 +74,12 @@ class RedisTransport:
     async def append(self, stream: str, fields: Fields, *, max_len: int, keep: int) -> str:
         """Append an entry and return its id."""
         answer = await self._run(
-            scripts.APPEND, (stream, ledger_key(stream)), max_len, keep, _ms(ABANDONED_S), *_flat(fields)
+            scripts.APPEND,
+            (stream, ledger_key(stream)),
+            max_len,
+            keep,
+            _ms(self._abandoned_s),
+            *_flat(fields),
         )
         if isinstance(answer, list):
             raise stream_full(stream, max_len, behind=answer[0])

@@ -2,7 +2,9 @@
 
 Streams are append-only logs of entries with flat text fields. A consumer group remembers how far it
 has read, and for each entry read and not yet acknowledged, who holds it, since when, and how often
-it was delivered; that count is the truth for `max_deliveries`, even across `kill -9`.
+it was delivered; that count is the truth for `max_deliveries`, even across `kill -9`. Reading a new
+entry counts as its first delivery; taking it again counts nothing, `redeliver` does: what merely
+waited in a process that was killed has not been tried.
 Names are whole keys (`{app}:bus:{stream}`). Times are in seconds.
 
 Every method raises `BusUnavailable` (E4001) when the bus does not answer and `BusError` (E4002, E4003)
@@ -18,6 +20,8 @@ from typing import NamedTuple, Protocol
 
 Fields = Mapping[str, str]
 
+ABANDONED_S = 900.0  # a broadcast group that nobody has read for so long is removed when it is in the way
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -29,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An entry handed to a consumer, and how often it was handed out by now."""
+    """An entry handed to a consumer, and how often its handling was begun by now."""
 
     entry: Entry
     deliveries: int
@@ -122,13 +126,13 @@ class StreamTransport(Protocol):
     async def read_own_pending(
         self, stream: str, group: str, consumer: str, *, count: int, except_ids: Collection[str]
     ) -> list[Delivery]:
-        """Take again what this consumer holds already, but for `except_ids`; counts as a delivery."""
+        """Take again what this consumer holds already, but for `except_ids`."""
         ...
 
     async def claim_idle(
         self, stream: str, group: str, consumer: str, *, min_idle_s: float, count: int
     ) -> list[Delivery]:
-        """Take what some consumer has held for `min_idle_s` without a sign of life; counts as a delivery."""
+        """Take what some consumer has held for `min_idle_s` without a sign of life."""
         ...
 
     async def redeliver(self, stream: str, group: str, consumer: str, entry_id: str) -> int:
