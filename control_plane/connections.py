@@ -7,8 +7,9 @@ waits without a deadline, and a caller that finds every connection in use waits 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
 
 from redis import exceptions as redis_errors
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
@@ -58,16 +59,19 @@ class Dialer:
 
 def redact(url: str) -> str:
     """Return the URL without its password."""
-    parts = urlsplit(url)
+    parts = urlsplit(re.sub(r"(?<=[?&]password=)[^&]*", "***", url))
     user, _, host = parts.netloc.rpartition("@")
-    if not user:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    if user:
+        parts = parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}")
+    # urlunsplit would drop the empty authority of unix:///path.
+    return f"{parts.scheme}://{parts.netloc}{_tail(parts)}"
 
 
 def bus_error(exc: Exception, url: str) -> BusError:
     """Say what a failed command means for the caller: E4001 try again, E4002 credentials, E4003 refused."""
     address = redact(url)
+    if exc.args and isinstance(exc.args[0], Exception):
+        exc = exc.args[0]  # redis-py wraps what goes wrong in the greeting on a Unix socket
     why = str(exc) or type(exc).__name__
     if isinstance(exc, redis_errors.AuthenticationError) or why.startswith("NOAUTH"):
         return BusError(
@@ -109,6 +113,11 @@ async def _ping(client: Redis, url: str) -> None:
             fix=f"use Redis {OLDEST} or newer, or any Valkey",
             code="E4003",
         )
+
+
+def _tail(parts: SplitResult) -> str:
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.path}{query}"
 
 
 def _pool(kind: type[ConnectionPool], url: str, max_connections: int, **options: Any) -> Any:

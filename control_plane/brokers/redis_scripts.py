@@ -54,7 +54,6 @@ local function abandoned(name)
   for _, reply in ipairs(consumers) do
     if info(reply)['idle'] < tonumber(ARGV[3]) then return false end
   end
-  if #consumers == 0 then return false end
   redis.call('XGROUP', 'DESTROY', KEYS[1], name)
   return true
 end

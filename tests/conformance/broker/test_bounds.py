@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator
 
 import pytest
 
 from contracts.errors import BusError
 from control_plane.brokers import StreamFull, StreamTransport, open_transport
+from control_plane.brokers.memory_transport import MemoryTransport
+from control_plane.brokers.redis_transport import RedisTransport
 from tests.conformance.broker.conftest import IMPATIENT, MakeBroker
 from tests.support.wait import eventually
 
@@ -194,3 +197,34 @@ async def counted(transport: StreamTransport, count: int) -> bool:
     """Return whether so many entries are finished, one way or the other."""
     ledger = await transport.ledger(BUS, "writer")
     return ledger.acknowledged + ledger.dead >= count
+
+
+class TestABroadcastGroupThatNobodyReads:
+    @pytest.fixture
+    async def transport(self, bus_url: str) -> AsyncIterator[StreamTransport]:
+        """Open a transport that gives up on broadcast groups after a moment."""
+        opened: StreamTransport = (
+            MemoryTransport(abandoned_s=0.2)
+            if bus_url == "memory://"
+            else RedisTransport(bus_url, abandoned_s=0.2)
+        )
+        yield opened
+        await opened.close()
+
+    async def test_is_removed_when_it_is_in_the_way(self, transport: StreamTransport) -> None:
+        """Its replica was scaled away; a component's own group is waited for without end."""
+        for group in ("writer.writer-9", "writer"):
+            await transport.ensure_group(BUS, group)
+            await transport.read_group(BUS, group, "one", count=1, block_s=0.0)
+        for n in range(5):
+            await transport.append(BUS, {"data": str(n)}, max_len=5, keep=1)
+        await asyncio.sleep(0.3)
+        taken = await transport.read_group(BUS, "writer", "one", count=2, block_s=0.0)
+        await transport.ack(BUS, "writer", [each.entry.id for each in taken])
+        for n in (5, 6):
+            await transport.append(BUS, {"data": str(n)}, max_len=5, keep=1)
+        info = await transport.info(BUS)
+        assert info is not None
+        assert [group.name for group in info.groups] == ["writer"]
+        with pytest.raises(StreamFull):
+            await transport.append(BUS, {"data": "7"}, max_len=5, keep=1)
