@@ -62,6 +62,7 @@ def start_anchor(options: AnchorOptions) -> int:
         find_server()
     # Listening before the fork: whoever connects from now on waits for the answer, not for the socket.
     listener = _listen(_runtime_of(options).anchor_socket)
+    children.flush_output()
     pid = os.fork()
     if pid == 0:
         _to_the_end(lambda: _live_as_anchor(options, listener))

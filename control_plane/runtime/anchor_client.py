@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar, cast
@@ -127,7 +126,6 @@ class AnchorClient:
             ) from exc
         finally:
             self._wire.close()
-        _reap(self.welcome.anchor_pid)
 
     def close(self) -> None:
         """Give up control; hosts go on, and somebody else may take over."""
@@ -216,12 +214,6 @@ class _Wire(asyncio.Protocol):
             if not waiting.done():
                 waiting.set_exception(_gone("the connection to it has ended"))
         self._events.put_nowait(None)
-
-
-def _reap(pid: int) -> None:
-    """Reap the anchor where it is our child. Its socket is closed, so only its exit is left to wait for."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
 
 
 def _gone(why: str) -> LaunchError:

@@ -89,7 +89,7 @@ class Door:
     def _accept(self, _events: int) -> None:
         try:
             peer, _ = self._listener.accept()
-        except BlockingIOError:
+        except OSError:  # gone again, or no file descriptor left: nobody else must suffer from it
             return
         if len(self._guests) >= MAX_CONNECTIONS:
             peer.close()

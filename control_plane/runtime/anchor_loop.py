@@ -230,7 +230,7 @@ class Anchor:
         if self._phase is not Phase.SERVING:
             raise ControlError("the anchor is stopping and starts no host any more", code="E3007")
         if spec.id in self._hosts:
-            raise LaunchError(f"host '{spec.id}' is running already", code="E2006")
+            raise LaunchError(f"host '{spec.id}' is running already", code="E2009")
         given = spec.model_copy(update={"lifeline_fd": self._lifeline})
         try:
             if self._forks:

@@ -32,6 +32,7 @@ class TestHosts:
 
             said = await anchor.said("one")
             assert said["pid"] == said["group"] == pid
+            assert psutil.Process(pid).name() == "one"
             assert said["mark"] == "x"
             assert said["cwd"] == str(anchor.runtime.project)
             await client.signal("one", signal.SIGTERM)
@@ -146,6 +147,13 @@ class TestHosts:
             assert len([fd for fd in said["files"] if int(fd) > 2]) == 2, said["files"]
             anchor.kill()
             assert await anchor.said("one", "ended") == {"reason": "lifeline"}
+
+    async def test_prints_of_a_host_are_in_its_log_at_once(self) -> None:
+        with anchored() as anchor:
+            client = await anchor.connect()
+            await client.spawn(anchor.spec("one"))
+
+            await eventually(lambda: anchor.log("one.out.log") == "one on stdout\n")
 
 
 class TestControl:
