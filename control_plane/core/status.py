@@ -15,6 +15,7 @@ from control_plane.core.questions import (
     host_of,
     is_down_wanted,
     is_needed,
+    is_stale,
     is_wanted,
     missing_dependencies,
     serving_components,
@@ -66,14 +67,26 @@ def is_ready(state: State) -> bool:
 
 
 def is_settled(state: State) -> bool:
-    """Return whether waiting longer changes nothing: ready, failed, finished, or waiting for what failed."""
+    """Return whether waiting longer changes nothing.
+
+    What is wanted is ready, failed, finished, or waits for what failed; nothing is ready that was to be
+    replaced; what is not wanted is down.
+    """
     hopeless = _hopeless_components(state)
     return all(
-        record.state in (ReplicaState.READY, ReplicaState.FAILED)
-        or record.finished
-        or (record.state is ReplicaState.PENDING and waits_for(state, record.component) & hopeless)
-        for _, record in _wanted(state)
+        _is_final(state, record, hopeless) if is_wanted(state, replica, record) else record.state not in LIVE
+        for replica, record in all_replicas(state)
     )
+
+
+def _is_final(state: State, record: ReplicaRecord, hopeless: frozenset[str]) -> bool:
+    match record.state:
+        case ReplicaState.READY:
+            return not is_stale(state, record)
+        case ReplicaState.PENDING:
+            return bool(waits_for(state, record.component) & hopeless)
+        case _:
+            return record.state is ReplicaState.FAILED or record.finished
 
 
 def is_stopped(state: State) -> bool:
