@@ -59,9 +59,12 @@ async def test_an_unreachable_server_is_a_bus_error(state: RedisState, running: 
         _ = [key async for key in state.scan("")]
 
 
-async def test_refused_credentials_are_a_bus_error_of_their_own(client: Redis, running: Server) -> None:
+@pytest.mark.parametrize("credentials", ["", ":wrong@"], ids=["none", "wrong"])
+async def test_refused_credentials_are_a_bus_error_of_their_own(
+    client: Redis, running: Server, credentials: str
+) -> None:
     await client.config_set("requirepass", "secret")
-    async with connect(running.url) as stranger:
+    async with connect(running.url.replace("://", f"://{credentials}")) as stranger:
         with pytest.raises(BusError, match="E4002"):
             await RedisState("novel", stranger).get("key")
 
