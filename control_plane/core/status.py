@@ -14,6 +14,7 @@ from control_plane.core.questions import (
     all_replicas,
     host_of,
     is_down_wanted,
+    is_foreign,
     is_needed,
     is_stale,
     is_wanted,
@@ -82,7 +83,7 @@ def is_settled(state: State) -> bool:
 def _is_final(state: State, record: ReplicaRecord, hopeless: frozenset[str]) -> bool:
     match record.state:
         case ReplicaState.READY:
-            return not is_stale(state, record)
+            return is_foreign(state, record) or not is_stale(state, record)
         case ReplicaState.PENDING:
             return bool(waits_for(state, record.component) & hopeless)
         case _:
