@@ -1,4 +1,4 @@
-"""The pure core: what is wanted, what was observed, and what follows. Knows nothing of I/O, time or chance."""
+"""The pure core: what is wanted, what was observed, what follows. Knows nothing of I/O, time or chance."""
 
 from control_plane.core.effects import (
     Answer,

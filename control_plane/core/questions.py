@@ -33,9 +33,9 @@ def is_needed(state: State, replica: str, record: ReplicaRecord) -> bool:
 
 
 def is_stale(state: State, record: ReplicaRecord) -> bool:
-    """Return whether a restart was asked for since the replica was started."""
+    """Return whether the replica runs, and a restart was asked for since it was started."""
     wanted = state.desired.components.get(record.component)
-    return wanted is not None and record.generation < wanted.generation
+    return record.state in LIVE and wanted is not None and record.generation < wanted.generation
 
 
 def wanted_ids(wanted: DesiredComponent) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from control_plane.core.questions import (
     wanted_ids,
 )
 from control_plane.core.state import HostRecord, ReplicaRecord, State
-from control_plane.core.transitions import LIVE, SERVING
+from control_plane.core.transitions import DOWN, LIVE, SERVING
 
 _HOPEFUL_FIRST: Final = (
     ReplicaState.STARTING,
@@ -81,13 +81,11 @@ def is_settled(state: State) -> bool:
 
 
 def _is_final(state: State, record: ReplicaRecord, hopeless: frozenset[str]) -> bool:
-    match record.state:
-        case ReplicaState.READY:
-            return is_foreign(state, record) or not is_stale(state, record)
-        case ReplicaState.PENDING:
-            return bool(waits_for(state, record.component) & hopeless)
-        case _:
-            return record.state is ReplicaState.FAILED or record.finished
+    if record.state is ReplicaState.READY:
+        return is_foreign(state, record) or not is_stale(state, record)
+    if record.state is ReplicaState.FAILED or record.finished:
+        return True
+    return record.state in DOWN and bool(waits_for(state, record.component) & hopeless)
 
 
 def is_stopped(state: State) -> bool:

@@ -32,6 +32,8 @@ def time_passed(state: State, at: Moment) -> State:
             state = state.with_replica(replica, _given_up(record, at))
         elif is_due(start_overdue_s(state, record), at.now_s):
             state = _not_started(state, replica, record, at)
+        elif is_due(record.retry_at_s, at.now_s):
+            state = state.with_replica(replica, move(record, ReplicaState.PENDING, at, retry_at_s=None))
     return state
 
 

@@ -55,9 +55,6 @@ class Rules:
         assert plan(state, now_s=now_s).effects == ()
         is_ahead = made.wake_at_s is None or made.wake_at_s > now_s
         assert is_ahead or not isinstance(event, TimePassed), "the timer spins"
-        for record in state.observed.replicas.values():
-            wanted = state.desired.components.get(record.component)
-            assert wanted is None or len(record.exits) <= wanted.spec.restart.max_restarts + 1
 
     def check_moves(self, before: State, after: State, event: Input) -> None:
         """Check that only what a host says makes a replica jump."""
