@@ -116,6 +116,12 @@ class ComponentError(CoplaneError):
     code = "E5000"
 
 
+class ConnectionBroken(ComponentError):
+    """The answer broke off after it had begun: what was received of it is not whole."""
+
+    code = "E5012"
+
+
 _FAMILIES: dict[str, type[CoplaneError]] = {
     "E1": ConfigError,
     "E2": LaunchError,

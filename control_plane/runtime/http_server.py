@@ -1,131 +1,173 @@
-"""uvicorn without its clockwork: no signal handlers, no tick ten times a second, no logging set-up.
+"""Serves an ASGI application with uvicorn's protocols on a socket that is already bound.
 
-Idle it has no timer at all. The Date header is made on demand, at most once a second.
+uvicorn's own server ticks ten times a second, handles signals and polls while it stops. This one
+waits for events only: idle, it has no timer but the keep-alive of open connections.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import socket
+import sys
 import time
 from email.utils import formatdate
-from typing import Any
+from typing import Any, TypeVar
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from contracts.component import AsgiApp
+from contracts.component import AsgiApp, Receive, Scope, Send
+from contracts.errors import ConnectionBroken
+from control_plane.runtime.exchanges import Exchange
 
-KEEP_ALIVE_S = 75
-CANCEL_TIMEOUT_S = 1.0
+log = logging.getLogger("coplane.http")
+
+KEEP_ALIVE_S = 75  # longer than any client of ours keeps a connection, so that it never finds it closed
+CUT_TIMEOUT_S = 1.0
+BACKLOG = 2048
+
+T = TypeVar("T")
 
 
 class HttpServer:
-    """Serves an ASGI application on a socket that is bound already.
+    """Serves one application on one listening socket.
 
-    Args:
-        app: the application.
-        sock: a listening socket; it is closed when the server stops.
-        trusted_proxy: believe X-Forwarded-For and -Proto of whoever connects. For sockets that only our
-            gateway can reach.
+    With `trusted_proxy`, whoever connects may say who the client is (X-Forwarded-For) and which scheme
+    it used: for a socket that only the gateway reaches. The gateway writes the Date of such answers.
+    With `close_socket=False` the socket still listens after `stop`, for whoever serves it next.
     """
 
-    def __init__(self, app: AsgiApp, *, sock: socket.socket, trusted_proxy: bool = False) -> None:
-        self._config = uvicorn.Config(
-            app,
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            proxy_headers=trusted_proxy,
-            forwarded_allow_ips="*" if trusted_proxy else None,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+    def __init__(
+        self, app: AsgiApp, *, sock: socket.socket, trusted_proxy: bool = False, close_socket: bool = True
+    ) -> None:
+        self._app = app
+        self._sock = sock
+        self._close_socket = close_socket
+        self._state = _State(dated=not trusted_proxy)
+        self._exchanges: set[Exchange] = set()
+        self._server: asyncio.Server | None = None
+        self._config = Config(
+            self._serve,
+            interface="asgi3",
             http="httptools",
             ws="websockets-sansio",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",  # what goes wrong is logged here, once
+            access_log=False,
+            server_header=False,
+            proxy_headers=trusted_proxy,
+            forwarded_allow_ips="*",
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
-        self._socket = sock
-        self._server = uvicorn.Server(self._config)
-        self._state = _State()
-        self._server.server_state = self._state
 
     async def start(self) -> None:
-        """Accept connections."""
+        """Begin to accept connections."""
         self._config.load()
-        self._server.lifespan = self._config.lifespan_class(self._config)
-        await self._server.startup(sockets=[self._socket])
+        self._server = await _listen(self._sock if self._close_socket else self._sock.dup(), self._connect)
 
     async def stop(self, *, grace_s: float) -> None:
-        """Accept no more, let open requests finish for `grace_s`, then cut what is left."""
-        if not self._server.started:
-            self._socket.close()
+        """Accept nothing new, let requests finish, and cut off what is left after `grace_s`.
+
+        Idle connections close at once; WebSockets get close code 1012, event streams end.
+        """
+        if self._server is None:
             return
-        for listener in self._server.servers:
-            listener.close()
-        self._socket.close()
+        self._server.close()
+        self._server = None
         for connection in list(self._state.connections):
             connection.shutdown()
-        if not await self._state.until_empty(grace_s):
+        for exchange in self._exchanges:
+            exchange.close()
+        if not await self._state.wait_empty(grace_s):
             self._cut()
-            await self._state.until_empty(CANCEL_TIMEOUT_S)
+            await self._state.wait_empty(CUT_TIMEOUT_S)
+
+    def _connect(self) -> asyncio.Protocol:
+        return HttpToolsProtocol(config=self._config, server_state=self._state, app_state={})
 
     def _cut(self) -> None:
+        for connection in list(self._state.connections):
+            connection.transport.abort()
         for task in list(self._state.tasks):
             task.cancel()
-        for connection in list(self._state.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        self._exchanges.add(exchange)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+            await exchange.finish()
+        except ConnectionBroken as exc:
+            # An answer without its end makes uvicorn close the connection: the client sees the truth.
+            log.info("http.answer_broken", extra={"path": scope["path"], "error": str(exc)})
+        except Exception:
+            log.exception("http.application_failed", extra={"path": scope["path"]})
+            raise
+        finally:
+            self._exchanges.discard(exchange)
 
 
-class _Noticed(set[Any]):
-    """A set that tells when its last member has left."""
+class _Open(set[T]):
+    """A set that tells when it has become empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, emptied: asyncio.Event) -> None:
         super().__init__()
-        self.empty = asyncio.Event()
-        self.empty.set()
+        self._emptied = emptied
 
-    def add(self, member: Any) -> None:
-        super().add(member)
-        self.empty.clear()
-
-    def discard(self, member: Any) -> None:
-        super().discard(member)
+    def discard(self, element: object) -> None:
+        super().discard(element)
         if not self:
-            self.empty.set()
+            self._emptied.set()
 
-    def remove(self, member: Any) -> None:
-        super().remove(member)
-        if not self:
-            self.empty.set()
+    def remove(self, element: T) -> None:
+        self.discard(element)
 
 
 class _State(ServerState):
-    """uvicorn's shared state, whose default headers are right whenever they are read."""
+    """What uvicorn's connections share, with a Date header that is renewed when it is asked for."""
 
-    def __init__(self) -> None:
-        self.total_requests = 0
-        self._open, self._running = _Noticed(), _Noticed()
-        self.connections = self._open
-        self.tasks = self._running
+    def __init__(self, *, dated: bool) -> None:
+        super().__init__()
+        self._dated = dated
         self._dated_s = 0
         self._headers: list[tuple[bytes, bytes]] = []
+        self._emptied = asyncio.Event()
+        self.connections: _Open[Any] = _Open(self._emptied)
+        self.tasks: _Open[asyncio.Task[None]] = _Open(self._emptied)
 
     @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
-        """Return the Date header of this second."""
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
         now_s = int(time.time())
-        if now_s != self._dated_s:
+        if self._dated and now_s != self._dated_s:
             self._dated_s = now_s
             self._headers = [(b"date", formatdate(now_s, usegmt=True).encode())]
         return self._headers
 
-    async def until_empty(self, timeout_s: float) -> bool:
-        """Wait until no connection and no request is left; return whether that came about."""
-        try:
+    @default_headers.setter
+    def default_headers(self, value: list[tuple[bytes, bytes]]) -> None:
+        self._headers = value
+
+    async def wait_empty(self, timeout_s: float) -> bool:
+        """Wait until no connection and no request is left; return False if some are after `timeout_s`."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._open or self._running:
-                    await self._open.empty.wait()
-                    await self._running.empty.wait()
-        except TimeoutError:
-            return False
-        return True
+                while self.connections or self.tasks:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+                return True
+        return False
+
+
+async def _listen(sock: socket.socket, connect: Any) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    if sock.family is not socket.AF_UNIX:
+        return await loop.create_server(connect, sock=sock, backlog=BACKLOG)
+    # The file belongs to whoever bound it; asyncio removes it by itself since Python 3.13.
+    keeps_file: dict[str, Any] = {}
+    if sys.version_info >= (3, 13) and isinstance(loop, asyncio.BaseEventLoop):
+        keeps_file["cleanup_socket"] = False
+    return await loop.create_unix_server(connect, sock=sock, backlog=BACKLOG, **keeps_file)

@@ -1,34 +1,130 @@
-"""Whole applications below prefixes, in one table that is swapped as a whole and never edited."""
+"""Whole applications by prefix, and the wall around each component's application.
+
+A table is never edited: a change swaps the whole table. Mounted applications see the full `path` and
+their prefix as `root_path`, as ASGI has it, so that the URLs they make are right.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+
+from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocketDisconnect
 
 from contracts.component import AsgiApp, Receive, Scope, Send
-from control_plane.runtime.problem import send_problem
+from contracts.errors import ComponentError, ConnectionBroken
+from contracts.problems import REFUSED, Problem, nobody_answers, not_ready, problem, send_problem
+from contracts.routing import PrefixTable
+from control_plane.runtime.exchanges import ConnectionClosing, Exchange
+
+# Raised when the client left, or was asked to; nobody's fault.
+_CLIENT_LEFT = (ClientDisconnect, ConnectionClosing, WebSocketDisconnect)
 
 
 class MountTable:
-    """Answers with the application whose prefix is the longest that fits, on path segments."""
+    """An ASGI application that hands each request to the application of its longest prefix."""
 
     def __init__(self, apps: Mapping[str, AsgiApp]) -> None:
-        by_length = sorted(apps.items(), key=lambda item: len(item[0]), reverse=True)
-        self._mounts = [(prefix.rstrip("/"), app) for prefix, app in by_length]
+        self._apps = PrefixTable(apps)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with the prefix as `root_path`, as ASGI mounts do."""
-        path: str = scope["path"]
-        for prefix, app in self._mounts:
-            if not prefix:
-                await app(scope, receive, send)
-                return
-            if path == prefix or path.startswith(prefix + "/"):
-                await app(_below(scope, prefix), receive, send)
-                return
-        await send_problem(scope, send, 404, "Not Found", code="E5014", detail=f"nothing is mounted at {path}")
+        """Answer with the mounted application, or with 404."""
+        found = self._apps.find(scope)
+        if found is None:
+            await send_problem(scope, send, nobody_answers(scope["path"]))
+            return
+        prefix, app = found
+        await app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
 
 
-def _below(scope: Scope, prefix: str) -> Scope:
-    # The bare prefix means the application's root: without the slash it would answer with a redirect.
-    path = scope["path"] if scope["path"] != prefix else prefix + "/"
-    return {**scope, "path": path, "root_path": scope.get("root_path", "") + prefix}
+class Guard:
+    """Keeps what goes wrong in a component's routes inside it, and knows what is in flight.
+
+    An exception is reported to `on_error` and answered with the same 500 in every mode; where the
+    answer had begun, `ConnectionBroken` tells the server, or the caller in this process, that it is
+    not whole. The application's own exception handlers come first.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        component: str,
+        replica: str,
+        on_error: Callable[[str, BaseException], None],
+    ) -> None:
+        self._app = app
+        self._component = component
+        self._on_error = on_error
+        self._exchanges: set[Exchange] = set()
+        self._idle = asyncio.Event()
+        self._refusal = not_ready(component, headers=[(REFUSED, replica.encode())])
+        self._fault = _fault(component)
+        self.draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests and WebSockets are open."""
+        return len(self._exchanges)
+
+    def drain(self) -> None:
+        """Refuse new requests from here on, and ask endless answers to close."""
+        self.draining = True
+        for exchange in self._exchanges:
+            exchange.close()
+
+    async def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until nothing is in flight; return False if something still is after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._exchanges:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the component's application, or with a problem."""
+        if self.draining:
+            await send_problem(scope, send, self._refusal)
+            return
+        exchange = Exchange(scope, receive, send)
+        self._exchanges.add(exchange)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+            await exchange.finish()
+        except ConnectionBroken:
+            raise
+        except (Exception, SystemExit, BaseExceptionGroup) as exc:
+            await self._failed(scope, exchange, send, exc)
+        finally:
+            self._exchanges.discard(exchange)
+            if not self._exchanges:
+                self._idle.set()
+
+    async def _failed(self, scope: Scope, exchange: Exchange, send: Send, exc: BaseException) -> None:
+        if not isinstance(exc, _CLIENT_LEFT):
+            self._on_error(self._component, exc)
+        if exchange.complete or exchange.gone:
+            return
+        if not exchange.started:
+            exchange.forget_held()
+            await send_problem(scope, send, self._fault)
+        elif exchange.closing and exchange.endless:
+            await exchange.finish()
+        elif exchange.websocket:
+            await exchange.break_off()
+        else:
+            raise ConnectionBroken(f"component '{self._component}' broke off its answer") from exc
+
+
+def _fault(component: str) -> Problem:
+    error = ComponentError(
+        f"component '{component}' failed to answer",
+        why="a route raised an exception",
+        fix=f'See "ctl logs {component}"',
+        code="E5006",
+    )
+    return problem(500, error)

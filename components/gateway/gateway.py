@@ -1,0 +1,148 @@
+"""The gateway: hands each request to a ready replica of the component whose prefix it is below.
+
+It answers by itself only below `/-/` and at `/openapi.json`. A component behind it sees the same
+request, and a client the same answer, whether the replica is in this process or behind a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+
+from components.gateway.headers import HeaderRules
+from components.gateway.pages import OwnPages
+from components.gateway.request import Request, RequestBody, Unanswered
+from components.gateway.table import Replica, Route, Table
+from contracts.component import AsgiApp, ComponentContext, Endpoint, Receive, Scope, Send
+from contracts.problems import nobody_answers, not_ready, send_problem
+
+
+class GatewayConfig(BaseModel):
+    """`[components.gateway.config]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field("API", description="Title of the merged OpenAPI document.")
+    header_timeout_s: float = Field(
+        60.0, gt=0, description="How long a replica may take to begin its answer."
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="Addresses and networks whose X-Forwarded-* headers are believed."
+    )
+
+
+class Gateway:
+    """The component; also the ASGI application on the public socket."""
+
+    Config = GatewayConfig
+
+    def __init__(self, context: ComponentContext) -> None:
+        self._context = context
+        self._timeout_s = context.config.header_timeout_s
+        self._rules = HeaderRules(context.config.trusted_proxies)
+        self._table = Table()
+        self._retired: set[Replica] = set()
+        self._pages = OwnPages(
+            context.directory,
+            title=context.config.title,
+            routes=lambda: self._table.routes,
+            ask=self._hand_on,
+        )
+
+    async def startup(self) -> None:
+        """Begin to follow the directory."""
+        await self._swap(self._context.directory.endpoints())
+        self._context.spawn(self._follow(), name="directory")
+
+    async def shutdown(self) -> None:
+        """Close the connections to every replica."""
+        for replica in self._table.replicas | self._retired:
+            await replica.close()
+
+    def get_routes(self) -> APIRouter | None:
+        """Return nothing: the gateway answers with an application."""
+        return None
+
+    def get_asgi_app(self) -> AsgiApp:
+        """Return the application for the public socket."""
+        return self._answer
+
+    def health_check(self) -> dict[str, Any]:
+        """Return ok: whoever gets this answer has a gateway that runs."""
+        return {"status": "ok"}
+
+    async def _follow(self) -> None:
+        async for endpoints in self._context.directory.changes():
+            await self._swap(endpoints)
+
+    async def _swap(self, endpoints: Sequence[Endpoint]) -> None:
+        """Replace the table; a replica that is gone still finishes what it has in flight."""
+        others = [endpoint for endpoint in endpoints if endpoint.component != self._context.name]
+        previous, self._table = self._table, self._table.renewed(others)
+        self._pages.forget()
+        self._retired |= previous.replicas - self._table.replicas
+        for replica in [replica for replica in self._retired if not replica.in_flight]:
+            self._retired.discard(replica)
+            await replica.close()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self._pages.find(scope)
+        if page is not None:
+            await page(scope, receive, send)
+            return
+        found = self._table.find(scope)
+        if found is None:
+            await send_problem(scope, send, nobody_answers(scope["path"]))
+            return
+        await self._hand_on(found[1], scope, receive, send)
+
+    async def _hand_on(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a replica answer; where it gave no answer and may be replaced, ask one other."""
+        request = self._request(route, scope, receive, send)
+        replica = route.choose()
+        answer = not_ready(route.component)
+        for may_repeat in (True, False):
+            if replica is None:
+                break
+            try:
+                await self._ask(replica, request)
+            except Unanswered as exc:
+                answer = exc.answer
+                replica = route.choose(other_than=replica) if exc.resend and may_repeat else None
+            else:
+                return
+        await send_problem(scope, send, answer)
+
+    async def _ask(self, replica: Replica, request: Request) -> None:
+        replica.in_flight += 1
+        try:
+            await replica.answer(request)
+        finally:
+            replica.in_flight -= 1
+            if not replica.in_flight and replica in self._retired:
+                self._retired.discard(replica)
+                await replica.close()
+
+    def _request(self, route: Route, scope: Scope, receive: Receive, send: Send) -> Request:
+        outbound = self._rules.outbound(scope)
+        body = RequestBody(
+            receive,
+            expected=outbound.has_body,
+            in_pieces=outbound.chunked or outbound.waits_for_continue,
+            timeout_s=self._timeout_s,
+        )
+        return Request(
+            component=route.component,
+            scope=scope,
+            receive=receive,
+            send=send,
+            headers=outbound.headers,
+            client=outbound.client,
+            scheme=outbound.scheme,
+            chunked=outbound.chunked,
+            body=body,
+            timeout_s=self._timeout_s,
+        )

@@ -1,0 +1,164 @@
+"""One client request on its way through the gateway, and the ways in which it gets no answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from components.gateway.headers import Header
+from contracts.component import AsgiMessage, Receive, Scope, Send
+from contracts.errors import ComponentError
+from contracts.problems import Problem, problem
+
+# RFC 9110, section 9.2.2: sending one of these twice does what sending it once does.
+IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
+
+
+@dataclass(slots=True)
+class Request:
+    """What a replica needs to answer; the same for one in this process and one behind a socket."""
+
+    component: str
+    scope: Scope
+    receive: Receive
+    send: Send
+    headers: list[Header]
+    client: str | None
+    scheme: str
+    chunked: bool
+    body: RequestBody
+    timeout_s: float
+
+
+class Unanswered(Exception):
+    """A replica gave no answer; with `resend`, another one may be asked."""
+
+    def __init__(self, answer: Problem, *, resend: bool) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+        self.resend = resend
+
+
+class ClientGone(ConnectionError):
+    """The client left in the middle of its request."""
+
+
+class RequestBody:
+    """The body of a request, handed on piece by piece as the replica takes it.
+
+    A body that arrived in one piece with its head is kept until the answer, so that it can be sent
+    again; of any other only what is being handed on is in memory, and it goes out once.
+    `deadline` counts against the replica only: it rests while the client is the one to send.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_expected",
+        "_first",
+        "_in_pieces",
+        "_receive",
+        "_sent",
+        "_timeout_s",
+        "deadline",
+        "gone",
+    )
+
+    def __init__(self, receive: Receive, *, expected: bool, in_pieces: bool, timeout_s: float) -> None:
+        self._receive = receive
+        self._timeout_s = timeout_s
+        self._expected = expected
+        self._in_pieces = in_pieces
+        self._first: bytes | None = None
+        self._sent = False
+        self._ended = asyncio.Event()
+        self.deadline: asyncio.Timeout | None = None
+        self.gone = False
+        if not expected:
+            self._ended.set()
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Tell whether all of it is still here, or yet to come."""
+        return not self._sent
+
+    async def payload(self) -> bytes | AsyncIterator[bytes] | None:
+        """Return the body for one attempt: nothing, all of it, or its pieces as they come.
+
+        Raises:
+            ClientGone: the client left before anything of the body came.
+        """
+        if not self._expected:
+            return None
+        if self._first is None and not self._in_pieces:
+            self._first = await self._next()
+            # A body that fills its first message is one piece; else pieces it is.
+            self._in_pieces = not self._ended.is_set()
+        return self._pieces() if self._in_pieces else self._first
+
+    async def receive(self) -> AsgiMessage:
+        """Return the next message for an application in this process."""
+        if self._ended.is_set():
+            return await self._receive()
+        message = await self._timed_receive()
+        if not message.get("more_body", False):
+            self._ended.set()
+        return message
+
+    async def wait_gone(self) -> None:
+        """Wait until the client has left; its body comes first."""
+        await self._ended.wait()
+        while not self.gone:
+            self.gone = (await self._receive())["type"] == "http.disconnect"
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        self._sent = True
+        try:
+            if self._first is not None:
+                yield self._first
+                self._first = None
+            while not self._ended.is_set():
+                yield await self._next()
+        finally:
+            # Also when the replica takes no more of it: from now on, only a departure matters.
+            self._ended.set()
+
+    async def _next(self) -> bytes:
+        message = await self._timed_receive()
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            raise ClientGone
+        if not message.get("more_body", False):
+            self._ended.set()
+        body: bytes = message.get("body", b"")
+        return body
+
+    async def _timed_receive(self) -> AsgiMessage:
+        self._move_deadline(None)
+        message = await self._receive()
+        self._move_deadline(asyncio.get_running_loop().time() + self._timeout_s)
+        return message
+
+    def _move_deadline(self, when: float | None) -> None:
+        if self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(when)
+
+
+def broke(component: str) -> Problem:
+    """Return the 502 of a replica that broke before it answered."""
+    error = ComponentError(
+        f"the connection to component '{component}' broke before it answered",
+        fix=f'See "ctl why {component}"',
+        code="E5012",
+    )
+    return problem(502, error)
+
+
+def late(component: str, timeout_s: float) -> Problem:
+    """Return the 504 of a replica that did not answer in time."""
+    error = ComponentError(
+        f"component '{component}' did not answer within {timeout_s:g} s",
+        fix="Raise `header_timeout_s` in the gateway's config, or answer sooner",
+        code="E5011",
+    )
+    return problem(504, error)

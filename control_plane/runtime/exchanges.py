@@ -1,0 +1,168 @@
+"""One request or WebSocket on its way through an application, watched from outside.
+
+It knows how far the answer is, and can ask an endless one (server-sent events, a WebSocket) to
+close: the application then sees its client leave, and the client sees an orderly end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from contracts.component import AsgiMessage, Receive, Scope, Send
+
+SERVICE_RESTART = 1012  # the registry of RFC 6455: the client may connect again at once
+
+# What Starlette sends for an exception nobody handled, before it raises the exception again.
+_UNHANDLED = b"Internal Server Error"
+
+
+class ConnectionClosing(OSError):
+    """The answer was asked to end; ASGI has it that sending to a closed connection is an OSError."""
+
+
+class Exchange:
+    """Stands between a server and an application for one request."""
+
+    __slots__ = (
+        "_held",
+        "_receive",
+        "_send",
+        "_waiting",
+        "closing",
+        "complete",
+        "endless",
+        "gone",
+        "started",
+        "websocket",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._held: list[AsgiMessage] = []
+        self._waiting: asyncio.Task[object] | None = None
+        self.websocket = self.endless = scope["type"] == "websocket"
+        self.started = False
+        self.complete = False
+        self.gone = False
+        self.closing = False
+
+    def close(self) -> None:
+        """Ask the answer to end, if it is, or turns out to be, an endless one."""
+        self.closing = True
+        self._wake()
+
+    async def receive(self) -> AsgiMessage:
+        """Return what the client sends, or that it left."""
+        if self.closing and self.endless:
+            return self._farewell()
+        task = self._waiting = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
+        try:
+            message = await self._receive()
+        except asyncio.CancelledError:
+            # As asyncio.timeout does it: our own cancellation ends here, anybody else's goes on.
+            if not (self.closing and self.endless) or task.uncancel() > cancelled_before:
+                raise
+            return self._farewell()
+        finally:
+            self._waiting = None
+        if message["type"].endswith(".disconnect"):
+            self.gone = True
+        return message
+
+    async def send(self, message: AsgiMessage) -> None:
+        """Pass on what the application answers; an answer that only reports a crash is held back."""
+        match message["type"]:
+            case "http.response.start":
+                if message["status"] == 500 and _may_report_a_crash(message):
+                    self._held.append(message)
+                    return
+                self.started = True
+                self.endless = _is_event_stream(message)
+                self._wake()
+            case "http.response.body":
+                if self._held:
+                    await self._hold_or_release(message)
+                    return
+                self._refuse_while_closing()
+                self.complete = not message.get("more_body", False)
+            case "websocket.accept" | "websocket.http.response.start":
+                self.started = True
+            case "websocket.send":
+                self._refuse_while_closing()
+            case "websocket.close":
+                self.complete = True
+            case "websocket.http.response.body":
+                self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """Make the answer whole, once its application has returned.
+
+        Raises:
+            RuntimeError: the application left the answer unfinished, or gave none.
+        """
+        await self._release()
+        if self.complete or self.gone:
+            return
+        if not (self.started and self.endless):
+            raise RuntimeError("the application returned before its answer was complete")
+        await self._say_goodbye()
+
+    async def break_off(self) -> None:
+        """End a WebSocket with the code of an error; a broken body cannot be mended."""
+        self.complete = True
+        await self._send({"type": "websocket.close", "code": 1011, "reason": ""})
+
+    def forget_held(self) -> None:
+        """Drop the answer that only reports a crash: a better one follows."""
+        self._held.clear()
+
+    async def _say_goodbye(self) -> None:
+        self.complete = True
+        if self.websocket:
+            code = SERVICE_RESTART if self.closing else 1000
+            await self._send({"type": "websocket.close", "code": code, "reason": ""})
+        else:
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _hold_or_release(self, message: AsgiMessage) -> None:
+        self._held.append(message)
+        if message.get("body") != _UNHANDLED:
+            await self._release()
+
+    async def _release(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            self.started = True
+            self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await self._send(message)
+
+    def _refuse_while_closing(self) -> None:
+        if self.closing and self.endless:
+            raise ConnectionClosing
+
+    def _wake(self) -> None:
+        if self.closing and self.endless and self._waiting is not None:
+            self._waiting.cancel()
+
+    def _farewell(self) -> AsgiMessage:
+        if self.websocket:
+            return {"type": "websocket.disconnect", "code": SERVICE_RESTART, "reason": ""}
+        return {"type": "http.disconnect"}
+
+
+def _may_report_a_crash(message: AsgiMessage) -> bool:
+    headers = dict(message.get("headers", ()))
+    return headers.get(b"content-length") == b"%d" % len(_UNHANDLED) and headers.get(
+        b"content-type", b""
+    ).startswith(b"text/plain")
+
+
+def _is_event_stream(message: AsgiMessage) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in message.get("headers", ())
+    )
