@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import CoplaneError, ExitCode, NotReadyInTime
+from contracts.errors import CoplaneError, ExitCode, LaunchError, NotReadyInTime
 from contracts.status import AppStatus
 from control_plane.cli.process_end import end_of
 from control_plane.launch_options import LaunchOptions, LaunchReporter
@@ -30,7 +30,7 @@ def launch_detached(options: LaunchOptions, reporter: LaunchReporter, *, logs: P
     """Launch in a session of its own; return when it is ready, or with its exit code.
 
     Raises:
-        NotReadyInTime: nothing was heard of it in time (E2008).
+        LaunchError: it ended without saying why, or nothing was heard of it in time (E2008).
     """
     read_fd, write_fd = os.pipe()
     try:
@@ -39,7 +39,8 @@ def launch_detached(options: LaunchOptions, reporter: LaunchReporter, *, logs: P
         os.close(write_fd)
     with open(read_fd, "rb", buffering=0) as pipe:
         try:
-            return _relay(child, _events(child, pipe.fileno(), options.timeout_s + MARGIN_S), reporter)
+            events = _events(child, pipe.fileno(), options.timeout_s + MARGIN_S)
+            return _relay(child, events, reporter, log=logs / LOG_NAME)
         except KeyboardInterrupt:
             # Its session is another, so the terminal has not told it.
             child.send_signal(signal.SIGINT)
@@ -48,7 +49,7 @@ def launch_detached(options: LaunchOptions, reporter: LaunchReporter, *, logs: P
             return ExitCode.INTERRUPTED
 
 
-def arguments(options: LaunchOptions, report_fd: int) -> list[str]:
+def command(options: LaunchOptions, report_fd: int) -> list[str]:
     """Return the command line of the launch that reports to the pipe."""
     chosen: dict[str, str | None] = {
         "--mode": options.mode,
@@ -60,14 +61,13 @@ def arguments(options: LaunchOptions, report_fd: int) -> list[str]:
         "--report-fd": str(report_fd),
     }
     given = [text for flag, value in chosen.items() if value is not None for text in (flag, value)]
-    return ["launch", *given, "--", *options.names]
+    return [sys.executable, "-m", "control_plane.cli", "launch", *given, "--", *options.names]
 
 
 def _start(options: LaunchOptions, write_fd: int, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "control_plane.cli", *arguments(options, write_fd)]
     with open(log, "wb") as output:
         return subprocess.Popen(
-            command,
+            command(options, write_fd),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -77,8 +77,13 @@ def _start(options: LaunchOptions, write_fd: int, log: Path) -> subprocess.Popen
 
 
 def _relay(
-    child: subprocess.Popen[bytes], events: Iterator[Mapping[str, Any]], reporter: LaunchReporter
+    child: subprocess.Popen[bytes],
+    events: Iterator[Mapping[str, Any]],
+    reporter: LaunchReporter,
+    *,
+    log: Path,
 ) -> int:
+    error: CoplaneError | None = None
     for event in events:
         match event["event"]:
             case "starting":
@@ -88,12 +93,20 @@ def _relay(
             case "component_failed":
                 reporter.component_failed(event["component"], event["error"])
             case "error":
-                reporter.error(CoplaneError.from_dict(event["error"]))
+                error = CoplaneError.from_dict(event["error"])
+                reporter.error(error)
             case "ready":
                 status = AppStatus.model_validate(event["status"])
                 reporter.ready(status, event["elapsed_s"])
                 return ExitCode.DONE if status.ready else ExitCode.FAILED
+    if error is None:
+        raise _silent_end(child.wait(), log)
     return child.wait()
+
+
+def _silent_end(exit_code: int, log: Path) -> LaunchError:
+    how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
+    return LaunchError(f"the launch in the background ended with {how} before it was ready", fix=f"see {log}")
 
 
 def _events(child: subprocess.Popen[bytes], pipe_fd: int, timeout_s: float) -> Iterator[Mapping[str, Any]]:

@@ -30,10 +30,11 @@ class ServerSentEvent:
 
 
 class ControlClient:
-    """A client of the API on `control.sock`; each call is a connection of its own."""
+    """A client of the API on a socket; each call is a connection of its own. `home` is the runtime folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, home: Path) -> None:
         self._path = path
+        self._home = home
 
     def get(self, target: str) -> Any:
         """Return the JSON answer to a GET.
@@ -92,7 +93,7 @@ class ControlClient:
         except TimeoutError as exc:
             raise ControlError(
                 f"the control plane did not answer within {timeout_s:g} s",
-                fix=f"see control.log in {self._path.parent / 'logs'}",
+                fix=f"see control.log in {self._home / 'logs'}",
                 code="E3004",
             ) from exc
         except (OSError, http.client.HTTPException) as exc:
@@ -103,10 +104,10 @@ class ControlClient:
     def _nobody(self, cause: Exception) -> NoControlPlane:
         if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
             return NoControlPlane(
-                f"no control plane answers in {self._path.parent}", fix="Start one with `ctl launch`"
+                f"no control plane answers in {self._home}", fix="Start one with `ctl launch`"
             )
         return NoControlPlane(
-            f"the control plane in {self._path.parent} went away", why=str(cause), fix="See `ctl status`"
+            f"the control plane in {self._home} went away", why=str(cause), fix="See `ctl status`"
         )
 
 

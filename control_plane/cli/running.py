@@ -33,7 +33,8 @@ def runtime_dir(args: argparse.Namespace) -> RuntimeDir:
 
 def control_client(args: argparse.Namespace) -> ControlClient:
     """Return a client of the control plane of this folder."""
-    return ControlClient(runtime_dir(args).control_socket)
+    runtime = runtime_dir(args)
+    return ControlClient(runtime.control_socket, home=runtime.home)
 
 
 def component_path(name: str, action: str) -> str:

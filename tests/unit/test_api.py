@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from contracts.errors import BusError, ControlError, CoplaneError, NoControlPlane, NotDoneInTime
-from contracts.messages import AnyRequest, RestartRequest, ScaleRequest
-from contracts.status import AppStatus, StopReport, StreamLedger
+from contracts.errors import BusError, ControlError, NoControlPlane, NotDoneInTime
+from contracts.messages import RestartRequest, ScaleRequest
 from control_plane.api.app import create_app
 from control_plane.cli.client import ControlClient
+from tests.support.fake_control_plane import LEDGER, REPORT, FakeController, serving, status
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -26,121 +25,9 @@ pytestmark = pytest.mark.anyio
 TOKEN = "a-token"
 
 
-def status(*, ready: bool = True, host: str = "127.0.0.1") -> AppStatus:
-    replica = {
-        "id": "writer-1",
-        "state": "ready" if ready else "starting",
-        "host": "h-1",
-        "node": "local",
-        "pid": 7,
-        "endpoint": None,
-        "restarts": 0,
-        "uptime_s": 1.0,
-        "rss_bytes": 1,
-        "cpu_percent": 0.0,
-        "health": None,
-        "reason": None,
-    }
-    component = {
-        "name": "writer",
-        "desired": "running",
-        "state": replica["state"],
-        "prefix": "/agents/writer",
-        "depends_on": [],
-        "replicas": [replica],
-    }
-    return AppStatus.model_validate(
-        {
-            "app": "novel",
-            "mode": "single",
-            "ready": ready,
-            "control_plane": {"pid": 1, "epoch": 1, "uptime_s": 1.0, "url": f"http://{host}:8900"},
-            "gateway": {"url": "http://127.0.0.1:8000"},
-            "bus": {"kind": "memory", "url": "memory://", "connected": True},
-            "components": [component],
-        }
-    )
-
-
-LEDGER = StreamLedger(
-    stream="chapters", group="writer", accepted=3, acknowledged=1, left=1, dead=1, adds_up=True
-)
-REPORT = StopReport(streams=(LEDGER,), ok=True, stopped=("writer-1",))
-
-
-class FakeController:
-    """A control plane whose status, answers and events a test sets."""
-
-    def __init__(self) -> None:
-        self.current = status()
-        self.changed = asyncio.Event()
-        self.requests: list[tuple[AnyRequest, float | None]] = []
-        self.failure: CoplaneError | None = None
-        self.entries = [
-            ("1-0", {"type": "host.heartbeat", "component": "", "data": '{"pid": 7}'}),
-            ("2-0", {"type": "component.transitioned", "component": "writer", "data": "no json"}),
-        ]
-        self.followers = 0
-        self.drained = asyncio.Event()
-
-    def change(self, now: AppStatus) -> None:
-        self.current = now
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    def status(self) -> AppStatus:
-        return self.current
-
-    async def changes(self) -> AsyncIterator[AppStatus]:
-        self.followers += 1
-        try:
-            while True:
-                changed = self.changed
-                yield self.current
-                await changed.wait()
-        finally:
-            self.followers -= 1
-
-    async def request(self, request: AnyRequest, *, wait_s: float | None = None) -> dict[str, Any]:
-        self.requests.append((request, wait_s))
-        if self.failure:
-            raise self.failure
-        return {"request_id": "r-1", "accepted": True, "component": request.component}
-
-    async def stop(self) -> StopReport:
-        await self.drained.wait()
-        if self.failure:
-            raise self.failure
-        return REPORT
-
-    async def events(
-        self, *, since: str | None = None, follow: bool = False
-    ) -> AsyncIterator[tuple[str, dict[str, str]]]:
-        for entry_id, fields in self.entries:
-            if entry_id > (since or ""):
-                yield entry_id, fields
-        if self.failure:
-            raise self.failure
-        if follow:
-            await asyncio.Event().wait()
-
-    async def streams(self) -> list[StreamLedger]:
-        return [LEDGER]
-
-
 @pytest.fixture
 def controller() -> FakeController:
     return FakeController()
-
-
-@asynccontextmanager
-async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server._serve([listener]))
-        await eventually(lambda: server.started)
-        yield
-        server.should_exit = True
 
 
 @asynccontextmanager
@@ -150,7 +37,7 @@ async def owned(controller: FakeController, folder: Path) -> AsyncIterator[Contr
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         async with serving(create_app(controller, token=None, logs=folder), listener):
-            yield ControlClient(path)
+            yield ControlClient(path, home=folder)
 
 
 @asynccontextmanager
@@ -396,4 +283,4 @@ class TestNobodyThere:
                 stale.bind(str(path))
 
         with pytest.raises(NoControlPlane, match=r"E3001 no control plane answers in .*ctl launch"):
-            ControlClient(path).get("/v1/status")
+            ControlClient(path, home=tmp_path).get("/v1/status")
