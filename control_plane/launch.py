@@ -99,7 +99,7 @@ class Launch:
                 await self._until_asked(ending)
             except CoplaneError as exc:
                 failure = exc
-            self._reporter.stopping(ending.reason or (failure.what if failure else "asked to"))
+            self._reporter.stopping("the launch failed" if failure else ending.reason or "asked to")
             report = await self._stop(ending)
             self._reporter.stopped(report)
         if failure is not None:

@@ -47,7 +47,7 @@ def run_host(spec: HostSpec) -> int:
 
 
 async def _serve(spec: HostSpec) -> None:
-    transport = open_transport(spec.bus_url)
+    transport = await open_transport(spec.bus_url)
     try:
         async with open_state(spec.app, spec.bus_url) as state:
             host = Host(spec, transport=transport, state=state, public_socket=_inherited(spec.public_fd))

@@ -33,7 +33,7 @@ def test_a_story_of_twenty_chapters_has_the_same_bytes_in_every_mode(name: str) 
 
 
 def test_a_story_has_the_same_bytes_on_a_redis_of_somebody_else(tmp_path: Path) -> None:
-    with running_server("redis", tmp_path) as url, backend(env={"CTL_BUS__URL": url}) as novel:
+    with running_server("redis", tmp_path) as server, backend(env={"CTL_BUS__URL": server.url}) as novel:
         status = novel.start("--mode", "multi").until_ready()
 
         assert status["bus"]["kind"] == "redis"
