@@ -7,15 +7,16 @@ until the gateway is ready, and no connection is refused while it restarts.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi.responses import JSONResponse
+
 from contracts.component import AsgiApp, Receive, Scope, Send
+from contracts.problems import nobody_answers, send_problem
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.mounts import MountTable
@@ -62,7 +63,7 @@ class HostServer:
         """Let the gateway answer on the public socket."""
         self._public_app = app
         if self._public is None and self._public_socket is not None:
-            self._public = HttpServer(self._answer_public, sock=self._public_socket.dup())
+            self._public = HttpServer(self._answer_public, sock=self._public_socket, close_socket=False)
             await self._public.start()
 
     async def close_to_the_public(self, *, grace_s: float) -> None:
@@ -96,24 +97,15 @@ class HostPages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200, or 503 where a replica is not ready."""
-        if scope["type"] != "http":
-            return
-        states = {report.replica: report.state.value for report in self._reports()}
-        match scope["path"]:
-            case "/-/health":
-                await _send_json(send, 200, {"status": "ok"})
-            case "/-/ready":
-                ready = all(state == ReplicaState.READY for state in states.values())
-                await _send_json(send, 200 if ready else 503, {"ready": ready, "replicas": states})
-            case _:
-                await _send_json(send, 404, {"title": "Not Found", "status": 404})
-
-
-async def _send_json(send: Send, status: int, content: dict[str, Any]) -> None:
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        if scope["path"] == "/-/health":
+            await JSONResponse({"status": "ok"})(scope, receive, send)
+        elif scope["path"] == "/-/ready":
+            states = {report.replica: report.state.value for report in self._reports()}
+            ready = all(state == ReplicaState.READY for state in states.values())
+            answer = JSONResponse({"ready": ready, "replicas": states}, 200 if ready else 503)
+            await answer(scope, receive, send)
+        else:
+            await send_problem(scope, send, nobody_answers(scope["path"]))
 
 
 def _listener(listen: str) -> tuple[socket.socket, str]:

@@ -35,7 +35,14 @@ class MountTable:
             await send_problem(scope, send, nobody_answers(scope["path"]))
             return
         prefix, app = found
-        await app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
+        path = scope["path"]
+        below = {
+            **scope,
+            "root_path": scope.get("root_path", "") + prefix,
+            # The bare prefix means the application's root, which would answer it with a redirect.
+            "path": path + "/" if path == prefix else path,
+        }
+        await app(below, receive, send)
 
 
 class Guard:

@@ -13,21 +13,20 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 
-from contracts.component import AsgiApp, Component, ComponentContext, ServesAsgi
+from contracts.component import AsgiApp, Component, ComponentContext, Receive, Scope, Send, ServesAsgi
 from contracts.errors import ComponentError, CoplaneError
 from contracts.specs import ReplicaSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
 from control_plane.runtime import clock
 from control_plane.runtime.context import HostServices, ReplicaContext
-from control_plane.runtime.guard import Guard
 from control_plane.runtime.host_logging import current_replica
 from control_plane.runtime.loading import Factory, load_factory, users_traceback, validated_config
+from control_plane.runtime.mounts import Guard
 from control_plane.runtime.owned_tasks import OwnedTasks
 
 log = logging.getLogger("coplane.replica")
@@ -209,11 +208,7 @@ class Replica:
         except (Exception, SystemExit) as exc:
             raise self._fault("E5002", "its constructor raised", exc) from exc
         guard = Guard(
-            app,
-            component=self.component,
-            replica=self.id,
-            on_error=self._route_failed,
-            on_enter=partial(current_replica.set, self.id),
+            _named(app, self.id), component=self.component, replica=self.id, on_error=self._route_failed
         )
         return _Instance(component, broker, guard, tasks)
 
@@ -328,6 +323,16 @@ def _build_app(component: Component, context: ComponentContext) -> AsgiApp:
     if router is not None:
         app.include_router(router)
     return app
+
+
+def _named(app: AsgiApp, replica: str) -> AsgiApp:
+    """Let what is logged while a request is answered carry the replica's name."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        current_replica.set(replica)
+        await app(scope, receive, send)
+
+    return answer
 
 
 def _first(errors: BaseExceptionGroup[Any]) -> Any:

@@ -177,9 +177,13 @@ def request(
         with urllib.request.urlopen(
             urllib.request.Request(url, data=data, method=method, headers=sent), timeout=timeout_s
         ) as answer:
-            return answer.status, dict(answer.headers), answer.read()
+            return answer.status, _titled(answer.headers), answer.read()
     except urllib.error.HTTPError as exc:
-        return exc.code, dict(exc.headers), exc.read()
+        return exc.code, _titled(exc.headers), exc.read()
+
+
+def _titled(headers: Any) -> dict[str, str]:
+    return {name.title(): value for name, value in headers.items()}
 
 
 def write_story(base_url: str, story: Mapping[str, Any], *, timeout_s: float = 60.0) -> bytes:
