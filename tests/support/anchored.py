@@ -60,8 +60,9 @@ class Anchored:
         return content
 
     def log(self, name: str = "anchor.log") -> str:
-        """Return a log file."""
-        return (self.runtime.logs / name).read_text()
+        """Return what is in a log file so far."""
+        path = self.runtime.logs / name
+        return path.read_text() if path.exists() else ""
 
     def kill(self) -> None:
         """End the anchor as a crash would."""
@@ -94,7 +95,7 @@ def anchored(
         started = subprocess.run(
             [sys.executable, "-m", "tests.support.start_anchor"],
             input=json.dumps(given),
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "", **(env or {})},
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             text=True,
