@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from contracts.errors import ControlError, CoplaneError, did_you_mean
 from contracts.messages import AnyRequest, RestartRequest, ScaleRequest, StartRequest, StopRequest
-from contracts.status import AppStatus, ComponentStatus, StreamLedger
+from contracts.status import AppStatus, ComponentStatus, ReplicaState, StreamLedger
 from control_plane.api.controller import Controller
 from control_plane.api.guard import Guard
 from control_plane.api.problems import install
@@ -123,6 +123,18 @@ def _component(controller: Controller, name: str) -> ComponentStatus:
     return known[name]
 
 
+def _refuse_failure(component: ComponentStatus, action: str) -> None:
+    """Raise if what was waited for has come to a failure instead."""
+    failed = [replica for replica in component.replicas if replica.state is ReplicaState.FAILED]
+    if failed:
+        raise ControlError(
+            f"'{action} {component.name}' has failed",
+            why="; ".join(f"{replica.id}: {replica.reason}" for replica in failed),
+            fix=f"see `ctl logs {component.name}`",
+            code="E3003",
+        )
+
+
 # What is wanted.
 
 
@@ -131,7 +143,11 @@ def _request_routes(controller: Controller) -> APIRouter:
 
     async def ask(request: AnyRequest, wish: Wish | None) -> dict[str, Any]:
         _component(controller, request.component)
-        return await controller.request(request, wait_s=wish.wait_s if wish else None)
+        wait_s = wish.wait_s if wish else None
+        outcome = await controller.request(request, wait_s=wait_s)
+        if wait_s is not None and not isinstance(request, StopRequest):
+            _refuse_failure(_component(controller, request.component), request.type)
+        return outcome
 
     @routes.post("/v1/components/{name}/start")
     async def start(name: str, wish: Wish | None = None) -> dict[str, Any]:

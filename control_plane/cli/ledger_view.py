@@ -24,7 +24,7 @@ _HEADERS = (
     "DEAD LETTERS",
     "",
 )
-_COUNTS = ("accepted", "acknowledged", "left", "dead")
+COUNTS = ("accepted", "acknowledged", "left", "dead")
 
 
 def ledger_lines(ledgers: Sequence[Ledger], style: Style) -> list[str]:
@@ -34,14 +34,14 @@ def ledger_lines(ledgers: Sequence[Ledger], style: Style) -> list[str]:
     total = {
         "stream": "total",
         "group": "",
-        **{count: sum(ledger[count] for ledger in ledgers) for count in _COUNTS},
+        **{count: sum(ledger[count] for ledger in ledgers) for count in COUNTS},
         "adds_up": all(ledger["adds_up"] for ledger in ledgers),
     }
     return table(_HEADERS, [_row(ledger) for ledger in [*ledgers, total]], style)
 
 
 def _row(ledger: Ledger) -> list[Cell]:
-    accepted, acknowledged, left, dead = (Cell(f"{ledger[count]:,}", right=True) for count in _COUNTS)
+    accepted, acknowledged, left, dead = (Cell(f"{ledger[count]:,}", right=True) for count in COUNTS)
     dead = Cell(dead.text, "yellow" if ledger["dead"] else "", right=True)
     verdict = Cell("") if ledger["adds_up"] else Cell("does not add up", "red")
     names = [Cell(ledger["stream"]), Cell(ledger["group"])]

@@ -32,7 +32,7 @@ def log_text(line: LogLine, style: Style, *, today: date) -> str:
 
 def plain_text(line: LogLine) -> str:
     """Return message, fields and traceback, as `--grep` sees them."""
-    fields = "".join(f" {key}={_value(value)}" for key, value in line.fields.items())
+    fields = "".join(f" {key}={_value(value)}" for key, value in line.fields.items() if value is not None)
     return f"{line.message}{fields}" + (f"\n{line.exc}" if line.exc else "")
 
 

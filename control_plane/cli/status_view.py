@@ -67,7 +67,7 @@ def duration_text(seconds: float) -> str:
 def urls(status: Status) -> str:
     """Return where the backend and its control plane answer."""
     backend = status["gateway"]["url"]
-    return f"backend {backend}  docs {backend}/docs  control {status['control_plane']['url']}"
+    return f"backend {backend}  docs {backend}/-/docs  control {status['control_plane']['url']}"
 
 
 def _head(status: Status, style: Style) -> str:

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.errors import ControlError
-from control_plane.cli.ledger_view import ledger_lines
+from control_plane.cli.ledger_view import COUNTS, ledger_lines
 from control_plane.cli.show import Style
 
 
 def stop_lines(report: Mapping[str, Any], style: Style) -> list[str]:
-    """Return the ledgers, and which hosts had to be killed."""
+    """Return the ledgers of the streams that were used, and which hosts had to be killed."""
+    used = [ledger for ledger in report["streams"] if any(ledger[count] for count in COUNTS)]
     forced = report["forced"]
     killed = [style.paint(f"killed, not drained: {', '.join(forced)}", "red")] if forced else []
-    return [*killed, *ledger_lines(report["streams"], style)]
+    return [*killed, *ledger_lines(used, style)]
 
 
 def verdict(report: Mapping[str, Any]) -> ControlError | None:

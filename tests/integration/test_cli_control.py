@@ -172,7 +172,7 @@ class TestListings:
         plain, as_json = place.ctl("events"), place.ctl("events", "--json", "--type", "host.heartbeat")
 
         assert plain.returncode == as_json.returncode == 0
-        assert "component.transitioned" in plain.stdout.splitlines()[1]
+        assert "component.transitioned  writer" in plain.stdout.splitlines()[1]
         assert [json.loads(line)["data"] for line in as_json.stdout.splitlines()] == [{"pid": 7}]
 
     def test_streams_are_a_table_or_json(self, place: Place) -> None:

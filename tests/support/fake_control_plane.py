@@ -23,10 +23,13 @@ from control_plane.api.app import create_app
 from tests.support.wait import eventually
 
 
-def status(*, ready: bool = True, host: str = "127.0.0.1", reason: str | None = None) -> AppStatus:
+def status(
+    *, ready: bool = True, state: str = "", host: str = "127.0.0.1", reason: str | None = None
+) -> AppStatus:
+    """Return the status of a backend of one component."""
     replica = {
         "id": "writer-1",
-        "state": "ready" if ready else "starting",
+        "state": state or ("ready" if ready else "starting"),
         "host": "h-1",
         "node": "local",
         "pid": 7,

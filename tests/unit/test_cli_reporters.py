@@ -72,6 +72,26 @@ class TestLines:
         assert "ACCEPTED" in header
         assert [line.split()[0] for line in ledgers] == ["chapters", "total"]
 
+    def test_streams_that_nobody_used_are_left_out(self) -> None:
+        out = io.StringIO()
+        unused = LEDGER.model_copy(
+            update={"stream": "unused", "accepted": 0, "acknowledged": 0, "left": 0, "dead": 0}
+        )
+        report = REPORT.model_copy(update={"streams": (unused, LEDGER)})
+        LineReporter(out, io.StringIO(), style=Style(colour=False)).stopped(report)
+
+        assert "chapters" in out.getvalue()
+        assert "unused" not in out.getvalue()
+
+    def test_a_stop_tells_only_what_changed_since_the_launch_was_ready(self) -> None:
+        err = io.StringIO()
+        reporter = LineReporter(io.StringIO(), err, style=Style(colour=False))
+        reporter.ready(status(), 1.0)
+        reporter.stop_progress(status())
+        reporter.stopped(REPORT)
+
+        assert err.getvalue() == ""
+
     def test_what_failed_is_named_where_the_launch_is_up_without_it(self) -> None:
         out = io.StringIO()
         reporter = LineReporter(out, io.StringIO(), style=Style(colour=False))

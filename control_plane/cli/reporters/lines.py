@@ -11,7 +11,7 @@ from contracts.status import AppStatus, StopReport
 from control_plane.cli.log_view import log_text
 from control_plane.cli.reporters.outlet import Outlet
 from control_plane.cli.show import Style, error_text
-from control_plane.cli.status_view import changes, replica_states, urls
+from control_plane.cli.status_view import Status, changes, replica_states, urls
 from control_plane.cli.stop_view import stop_lines, verdict
 from control_plane.logs import LogLine
 
@@ -40,7 +40,9 @@ class LineReporter:
 
     def ready(self, status: AppStatus, elapsed_s: float) -> None:
         """Say where the backend answers; what follows is written by threads."""
-        self._out.say(ready_line(status, elapsed_s))
+        tree = status.model_dump(mode="json")
+        self._states = replica_states(tree)
+        self._out.say(_ready_line(tree, elapsed_s))
         self._out.start()
         self._err.start()
 
@@ -77,8 +79,7 @@ class LineReporter:
         self._states = replica_states(tree)
 
 
-def ready_line(status: AppStatus, elapsed_s: float) -> str:
-    """Return the one line that says where the backend answers."""
-    failed = [component.name for component in status.components if component.state != "ready"]
-    how = "is ready" if status.ready else f"is up without {', '.join(failed)}"
-    return f"{status.app} {how} after {elapsed_s:.2f} s: {urls(status.model_dump(mode='json'))}"
+def _ready_line(status: Status, elapsed_s: float) -> str:
+    failed = [component["name"] for component in status["components"] if component["state"] != "ready"]
+    how = "is ready" if status["ready"] else f"is up without {', '.join(failed)}"
+    return f"{status['app']} {how} after {elapsed_s:.2f} s: {urls(status)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -47,6 +48,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _line(event: Mapping[str, Any]) -> str:
     who = event.get("replica") or event.get("component") or "-"
-    data = json.dumps(event["data"], ensure_ascii=False, separators=(",", ":"))
-    text = f"{event.get('at', ''):<24} {event.get('type', '-'):<23} {who:<18} {data}"
+    text = f"{event.get('at', ''):<24} {event.get('type', '-'):<23} {who:<18} {_summary(event)}"
     return Style(colour=False).harmless(text.replace("\n", " "))
+
+
+def _summary(event: Mapping[str, Any]) -> str:
+    """Return what a person wants to know of the payload; `--json` has all of it."""
+    data = event["data"]
+    if not isinstance(data, dict):
+        return str(data)
+    match event.get("type"):
+        case "host.heartbeat":
+            states = Counter(replica.get("state") for replica in data.get("replicas", []))
+            return f"{data.get('host')}: {', '.join(f'{count} {state}' for state, count in states.items())}"
+        case "component.transitioned":
+            reason = f" ({data['reason']})" if data.get("reason") else ""
+            return f"{data.get('from_state')} -> {data.get('to_state')}{reason}"
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
