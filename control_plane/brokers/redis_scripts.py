@@ -77,9 +77,6 @@ end
 
 local max_len, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local length = redis.call('XLEN', KEYS[1])
-if length == 0 and redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('DEL', KEYS[2])
-end
 if length >= max_len then
   local first, who, most = needed_from()
   if not first then
@@ -98,15 +95,13 @@ return redis.call('XADD', KEYS[1], '*', unpack(ARGV, 4))
 """
 )
 
-# ARGV: group. A group made anew counts from nothing; a stream made anew has no ledger yet.
+# ARGV: group. A group made anew counts from nothing, and answers for the entries there are.
 ENSURE_GROUP = Script(
     """
 if redis.call('EXISTS', KEYS[1]) == 1 then
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     if group[2] == ARGV[1] then return 0 end
   end
-else
-  redis.call('DEL', KEYS[2])
 end
 redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 local stream = redis.call('XINFO', 'STREAM', KEYS[1])

@@ -180,6 +180,16 @@ class TestAServerThatIsGone:
         await broker.stop()
         await transport.close()
 
+    async def test_the_first_command_after_a_restart_succeeds(self, own_server: Server) -> None:
+        """A connection that the server has closed meanwhile is noticed before it is used."""
+        transport = await open_transport(own_server.url)
+        entry_id = await transport.append_log("novel:ctl:events", {"type": "x"}, max_len=10)
+        await asyncio.to_thread(own_server.restart)
+        await asyncio.sleep(0)  # lets the loop see the end of file
+        assert await transport.last_id("novel:ctl:events") == entry_id
+        assert await transport.tail({"novel:ctl:events": "0-0"}, count=1, block_s=0.0)
+        await transport.close()
+
     async def test_a_flushed_server_goes_on_from_nothing(self, redis_url: str) -> None:
         transport = await open_transport(redis_url)
         broker = BusBroker(

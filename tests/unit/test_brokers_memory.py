@@ -1,0 +1,52 @@
+"""What only the memory transport can get wrong."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from control_plane.brokers.memory_transport import MemoryTransport
+
+pytestmark = pytest.mark.anyio
+
+BUS = "novel:bus:chapters"
+
+
+async def test_a_reader_cancelled_as_it_is_woken_passes_the_entry_on() -> None:
+    """Else the next reader would sleep beside a message until its read ends."""
+    transport = MemoryTransport()
+    await transport.ensure_group(BUS, "writer")
+    first, second = [
+        asyncio.ensure_future(transport.read_group(BUS, "writer", name, count=1, block_s=30.0))
+        for name in ("one", "two")
+    ]
+    await asyncio.sleep(0)
+    await transport.append(BUS, {"data": "1"}, max_len=10, keep=1)
+    first.cancel()
+    async with asyncio.timeout(5.0):
+        (delivery,) = await second
+    assert delivery.entry.fields["data"] == "1"
+    assert first.cancelled()
+
+
+async def test_an_entry_is_a_copy_that_nobody_can_change() -> None:
+    transport = MemoryTransport()
+    fields = {"data": "1"}
+    await transport.append(BUS, fields, max_len=10, keep=1)
+    fields["data"] = "2"
+    (entry,) = await transport.range(BUS)
+    assert dict(entry.fields) == {"data": "1"}
+    with pytest.raises(TypeError):
+        entry.fields["data"] = "3"  # type: ignore[index]  # on purpose
+
+
+async def test_readers_leave_nothing_behind() -> None:
+    """A wait that timed out or was cancelled is forgotten."""
+    transport = MemoryTransport()
+    await transport.ensure_group(BUS, "writer")
+    for _ in range(5):
+        await transport.read_group(BUS, "writer", "one", count=1, block_s=0.001)
+        await transport.tail({BUS: "0-0"}, count=1, block_s=0.001)
+    assert not transport._tailers[BUS]
+    assert not transport._readers[BUS, "writer"]._waiting
