@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -67,7 +67,7 @@ async def gateway_before(
             "gateway", config=Gateway.Config(**(config or {})), directory=directory, tasks=tasks
         )
         stack.callback(context.close)
-        gateway = Gateway(cast(ComponentContext, context))
+        gateway = Gateway(cast("ComponentContext", context))
         await gateway.startup()
         stack.push_async_callback(gateway.shutdown)
         listener = tcp_socket()
