@@ -12,6 +12,10 @@ from enum import IntEnum
 from typing import Any
 
 
+# Failures that no restart mends, because a component's declaration is wrong: a launch is refused for them.
+DECLARATION_CODES = frozenset({"E2002", "E2003", "E2004", "E2005", "E5001"})
+
+
 class ExitCode(IntEnum):
     """Exit codes of `ctl`."""
 

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from contracts.errors import CoplaneError, ExitCode, LaunchError, NotReadyInTime
+from contracts.errors import DECLARATION_CODES, CoplaneError, ExitCode, LaunchError, NotReadyInTime
 from contracts.status import AppStatus, ComponentStatus, ReplicaState, ReplicaStatus, StopReport
 from control_plane.launch_options import LaunchOptions, LaunchReporter
 from control_plane.logs import LogReader
@@ -22,8 +22,6 @@ from control_plane.supervisor import Supervisor
 
 log = logging.getLogger("coplane.launch")
 
-# Failures that no restart mends: the declaration is wrong, so the launch is refused.
-DECLARATION_CODES = frozenset({"E2002", "E2003", "E2004", "E2005", "E5001"})
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -149,7 +149,7 @@ def validated_config(factory: Factory, spec: ComponentSpec) -> Any:
         return model.model_validate(spec.config)
     except ValidationError as exc:
         problems = "; ".join(
-            f"components.{spec.name}.config.{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            f"`components.{spec.name}.config.{'.'.join(str(part) for part in error['loc'])}`: {error['msg']}"
             for error in exc.errors()
         )
         raise ComponentError(

@@ -18,7 +18,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from contracts.component import AsgiApp, Component, ComponentContext, Receive, Scope, Send, ServesAsgi
-from contracts.errors import ComponentError, CoplaneError
+from contracts.errors import DECLARATION_CODES, ComponentError, CoplaneError
 from contracts.specs import ReplicaSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
@@ -297,7 +297,7 @@ class Replica:
     def _fail(self, error: CoplaneError, *, permanent: bool = False) -> None:
         self.error = error
         self.reason = f"{error.code} {error.what}"
-        self.permanent = permanent or error.code == "E5001"
+        self.permanent = permanent or error.code in DECLARATION_CODES
         log.error("replica.failed", extra={"error": str(error), "detail": error.detail})
         self._change(ReplicaState.FAILED)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 from fastapi import APIRouter, Depends
@@ -150,9 +149,9 @@ class HandlerRaises(Quiet):
         raise SystemExit(4) if message.get("exit") else RuntimeError("cannot handle that")
 
 
-def not_a_component() -> int:
-    """Return something that is no component."""
-    return threading.get_ident()
-
-
 NUMBER = 42
+
+
+def makes_a_number(context: ComponentContext) -> int:
+    """Return something that is no component."""
+    return NUMBER
