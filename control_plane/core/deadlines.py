@@ -20,12 +20,9 @@ STOP_SLACK_S: Final = 2.0
 EXIT_TIMEOUT_S: Final = 5.0
 
 
-def next_wake_s(state: State, *, now_s: float) -> float | None:
+def next_wake_s(state: State) -> float | None:
     """Return the earliest time at which something is due although nothing happens until then."""
-    # A retry that is due and not carried out waits for an event: a dependency, or the end of a host.
-    retries = (record.retry_at_s for record in state.observed.replicas.values())
-    to_come = (at_s for at_s in retries if at_s is not None and at_s > now_s)
-    return min((*to_come, *_of_hosts(state), *_of_replicas(state)), default=None)
+    return min((*_of_hosts(state), *_of_replicas(state)), default=None)
 
 
 def spawn_limit_s(state: State, replicas: tuple[str, ...]) -> float:
@@ -101,5 +98,10 @@ def _of_hosts(state: State) -> Iterator[float]:
 
 def _of_replicas(state: State) -> Iterator[float]:
     for record in state.observed.replicas.values():
-        times = (start_overdue_s(state, record), stop_overdue_s(record), resend_at_s(state, record))
+        times = (
+            record.retry_at_s,
+            start_overdue_s(state, record),
+            stop_overdue_s(record),
+            resend_at_s(state, record),
+        )
         yield from (at_s for at_s in times if at_s is not None)

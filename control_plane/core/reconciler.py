@@ -55,7 +55,7 @@ def plan(state: State, *, now_s: float) -> Plan:
     after = state
     for effect in effects:
         after = issued(after, effect, Moment(now_s))
-    return Plan(effects, next_wake_s(after, now_s=now_s))
+    return Plan(effects, next_wake_s(after))
 
 
 class _Planner:

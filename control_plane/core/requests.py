@@ -70,5 +70,5 @@ def _stand_down(state: State, component: str, at: Moment) -> State:
     for replica, record in tuple(all_replicas(state)):
         unwanted = record.component == component and not is_wanted(state, replica, record)
         if unwanted and record.state in DOWN and record.command is None:
-            state = state.with_replica(replica, replace(stopped(record, at), finished=False))
+            state = state.with_replica(replica, stopped(record, at))
     return state

@@ -164,7 +164,7 @@ def _live(world: World) -> set[str]:
     return {name for host in hosts for name, replica in host.replicas.items() if replica.state in LIVE}
 
 
-@settings(max_examples=700, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(WORLDS, HISTORY)
 def test_any_history_keeps_the_rules_and_settles_once_faults_end(world: World, history: list[Step]) -> None:
     """`Rules` is checked inside; then what runs is exactly what is wanted and has not been given up."""
@@ -182,7 +182,7 @@ def test_any_history_keeps_the_rules_and_settles_once_faults_end(world: World, h
         assert is_stopped(world.state)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(WORLDS, HISTORY)
 def test_an_operators_restart_of_everything_brings_back_what_was_given_up(
     world: World, history: list[Step]
@@ -190,6 +190,7 @@ def test_an_operators_restart_of_everything_brings_back_what_was_given_up(
     """Whatever happened before, and although an operator had stopped some of it."""
     _play(world, [step for step in history if step[0] not in ("stop_all", "scale")])
     world.heal()
+    world.settle()
     for name in world.state.desired.components:
         world.ask(RestartRequest(component=name))
     world.settle()
@@ -201,7 +202,7 @@ def test_an_operators_restart_of_everything_brings_back_what_was_given_up(
     assert {name for name, _ in wanted} <= _live(world)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(WORLDS, HISTORY)
 def test_the_same_inputs_give_the_same_state(world: World, history: list[Step]) -> None:
     """Replay of everything that was told, with its times and jitters."""

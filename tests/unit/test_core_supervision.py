@@ -119,7 +119,11 @@ class TestStarting:
         assert is_settled(core.state)
 
     def test_what_waits_for_a_failed_dependency_is_settled_and_says_so(self) -> None:
-        core = Core(component("outliner"), component("writer", depends_on=("outliner",)))
+        core = Core(
+            component("outliner"),
+            component("writer", depends_on=("outliner",)),
+            component("critic", depends_on=("writer",)),
+        )
         core.wait(0)
         core.beat("h1-2", {"writer-1": S.PENDING})
         core.move("h1-1", "outliner-1", S.FAILED, permanent=True)
@@ -141,6 +145,7 @@ class TestCrashes:
     def test_a_replica_that_fails_is_started_again_in_its_host(self) -> None:
         core = started()
         assert core.move("h1-1", "writer-1", S.FAILED) == (SendStart("writer-1", "writer", "h1-1", "1-2"),)
+        assert core.replica("writer-1").retry_at_s is None
 
     def test_a_second_failure_waits_for_its_backoff(self) -> None:
         core = started()
@@ -191,6 +196,43 @@ class TestCrashes:
     def test_policy_always_starts_what_ended_in_order_again(self) -> None:
         core = started(policy="always")
         assert [type(effect) for effect in core.tell(HostExited("h1-1", 1, exit_code=0))] == [SpawnHost]
+
+    def test_a_process_that_ends_before_it_is_up_has_not_ended_in_order(self) -> None:
+        core = Core(component("writer"))
+        core.wait(0)
+        assert [type(effect) for effect in core.tell(HostExited("h1-1", 1, exit_code=0))] == [SpawnHost]
+        assert core.replica("writer-1").restarts == 1
+
+    def test_a_retry_that_is_due_before_its_dependency_serves_is_pending(self) -> None:
+        core = Core(component("outliner"), component("writer", depends_on=("outliner",)))
+        core.wait(0)
+        core.run("h1-1", "outliner-1")
+        core.run("h1-2", "writer-1")
+        core.tell(HostExited("h1-1", 1, signal=9))
+        assert core.move("h1-2", "writer-1", S.FAILED) == ()
+        assert core.wake_at_s == core.now_s
+        assert core.wait(0) == ()
+        assert core.replica("writer-1").state is S.PENDING
+
+    def test_what_was_given_up_stays_so_while_its_host_clears_it_away(self) -> None:
+        core = Core(component("a", startup_timeout_s=10, restart={"max_restarts": 0}), mode=Mode.SINGLE)
+        core.wait(0)
+        core.beat("h1-1", {"a-1": S.PENDING})
+        core.move("h1-1", "a-1", S.STARTING)
+        assert core.wait(15) == (StopHost("h1-1"),)
+        for state in (S.READY, S.DRAINING, S.STOPPED):
+            core.move("h1-1", "a-1", state)
+            assert core.replica("a-1").state is S.FAILED
+        assert core.tell(HostExited("h1-1", 1, exit_code=0)) == ()
+        assert core.replica("a-1").reason == "it was not ready within 10 s; crash loop: 1 exits in 60 s"
+
+    def test_what_was_given_up_and_serves_after_all_is_ready(self) -> None:
+        core = Core(component("a", restart={"max_restarts": 0}), component("b"), mode=Mode.SINGLE)
+        core.wait(0)
+        core.run("h1-1", "a-1", "b-1")
+        core.move("h1-1", "a-1", S.FAILED)
+        core.beat("h1-1", {"a-1": S.READY, "b-1": S.READY})
+        assert core.replica("a-1").state is S.READY
 
     def test_a_refused_start_counts_as_an_exit(self) -> None:
         core = Core(component("writer", restart={"max_restarts": 0}))
@@ -305,6 +347,23 @@ class TestStopping:
         assert core.tell(HostExited("h1-1", 1, signal=11)) == ()
         assert core.replica("writer-1").state is S.STOPPED
 
+    def test_an_exit_after_a_stop_counts_for_nothing_although_a_start_came_between(self) -> None:
+        core = started()
+        core.tell(StopRequest(component="writer"))
+        core.tell(StartRequest(component="writer"))
+        effects = core.tell(HostExited("h1-1", 1, signal=9))
+        assert [type(effect) for effect in effects] == [SpawnHost]
+        assert core.replica("writer-1").exits == ()
+
+    def test_a_kill_of_an_empty_host_counts_for_nothing_although_a_start_came_between(self) -> None:
+        core = started()
+        core.tell(StopRequest(component="writer"))
+        core.move("h1-1", "writer-1", S.STOPPED)
+        assert [type(effect) for effect in core.wait(5)] == [KillHost]
+        core.tell(StartRequest(component="writer"))
+        core.tell(HostExited("h1-1", 1, signal=9))
+        assert core.replica("writer-1").exits == ()
+
 
 class TestOperators:
     """Requests."""
@@ -356,6 +415,14 @@ class TestOperators:
         core.tell(HostExited("h1-1", 1, exit_code=0))
         assert [type(e) for e in core.tell(RestartRequest(component="writer"))] == [SpawnHost]
 
+    def test_a_restart_of_a_lost_replica_counts_no_exit(self) -> None:
+        core = started()
+        core.wait(6)
+        core.tell(RestartRequest(component="writer"))
+        effects = core.tell(HostExited("h1-1", 1, signal=9))
+        assert [type(effect) for effect in effects] == [SpawnHost]
+        assert core.replica("writer-1").exits == ()
+
     def test_scaling_down_stops_the_highest_numbers(self) -> None:
         core = Core(component("writer", replicas=3))
         core.wait(0)
@@ -384,6 +451,16 @@ class TestOperators:
         core.run("h1-1", "writer-1")
         effects = core.tell(ScaleRequest(component="writer", replicas=2))
         assert effects == (SendStart("writer-2", "writer", "h1-1", "1-2"),)
+
+    def test_a_shared_host_can_take_a_component_that_was_scaled_to_nothing_before_it(self) -> None:
+        core = Core(component("a"), component("b"), mode=Mode.SINGLE)
+        core.wait(0)
+        core.tell(ScaleRequest(component="a", replicas=0))
+        (respawn,) = core.tell(HostExited("h1-1", 1, signal=9))
+        assert respawn == SpawnHost("h1-2", "local", (("a-1", "a"), ("b-1", "b")))
+        core.beat("h1-2", {"a-1": S.PENDING, "b-1": S.READY})
+        (effect,) = core.tell(ScaleRequest(component="a", replicas=1))
+        assert isinstance(effect, SendStart)
 
     def test_an_unknown_component_is_refused_with_the_near_miss(self) -> None:
         core = started()
@@ -458,6 +535,12 @@ class TestForeignHosts:
         core.wait(6)
         core.beat("pod-a", {"writer-a": S.READY}, foreign=True)
         assert core.replica("writer-a").state is S.READY
+
+    def test_one_that_names_a_replica_of_ours_does_not_take_it_over(self) -> None:
+        core = started()
+        core.beat("pod-a", {"writer-1": S.STOPPED}, foreign=True)
+        assert core.replica("writer-1").host == "h1-1"
+        assert core.replica("writer-1").state is S.READY
 
     def test_a_replica_it_no_longer_names_is_forgotten(self) -> None:
         core = self.foreign()
