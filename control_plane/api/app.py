@@ -129,7 +129,7 @@ def _refuse_failure(component: ComponentStatus, action: str) -> None:
     if failed:
         raise ControlError(
             f"'{action} {component.name}' has failed",
-            why="; ".join(f"{replica.id}: {replica.reason}" for replica in failed),
+            why="; ".join(f"'{replica.id}': {replica.reason or 'no reason was given'}" for replica in failed),
             fix=f"see `ctl logs {component.name}`",
             code="E3003",
         )

@@ -27,7 +27,7 @@ def verdict(report: Mapping[str, Any]) -> ControlError | None:
     wrong = [ledger for ledger in report["streams"] if not ledger["adds_up"]]
     return ControlError(
         "the ledger does not add up",
-        why="; ".join(f"{ledger['stream']} of {ledger['group']}" for ledger in wrong),
+        why="; ".join(f"stream '{ledger['stream']}' of '{ledger['group']}'" for ledger in wrong),
         fix="Messages of these streams were lost or counted twice; see the logs of their components",
         code="E3005",
     )

@@ -144,7 +144,7 @@ class TestStop:
 
         assert done.returncode == 1
         assert "does not add up" in done.stdout
-        assert "E3005 the ledger does not add up. Chapters of writer." in done.stderr
+        assert "E3005 the ledger does not add up. Stream 'chapters' of 'writer'." in done.stderr
 
     def test_json_is_the_report(self, place: Place) -> None:
         done = place.serve().ctl("stop", "--json")

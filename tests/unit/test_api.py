@@ -131,7 +131,7 @@ class TestRequests:
     ) -> None:
         controller.current = status(ready=False, state="failed", reason="crash loop")
         async with owned(controller, tmp_path) as client:
-            expected = pytest.raises(ControlError, match=r"E3003 .*writer-1: crash loop")
+            expected = pytest.raises(ControlError, match=r"E3003 .*'writer-1': crash loop")
             with expected if refused else nullcontext():
                 await blocking(client.post, f"/v1/components/writer/{action}", {"wait_s": 1})
 
