@@ -48,6 +48,12 @@ class TestHistory:
 
         assert messages(LogReader(tmp_path)) == ["log.10", "log.2", "log.1", "log"]
 
+    def test_a_line_that_a_rotation_cut_short_does_not_run_into_the_next_file(self, tmp_path: Path) -> None:
+        append(tmp_path / "writer-1.out.log.1", "half")
+        append(tmp_path / "writer-1.out.log", "next\n")
+
+        assert messages(LogReader(tmp_path)) == ["half", "next"]
+
     def test_extra_fields_and_the_traceback_are_kept(self, tmp_path: Path) -> None:
         append(tmp_path / "writer-1.log", record("boom", replica="writer-1", story=7, exc="Traceback"))
 
