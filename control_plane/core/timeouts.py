@@ -22,6 +22,7 @@ from control_plane.core.transitions import LIVE
 
 def time_passed(state: State, at: Moment) -> State:
     """Return the state with everything that is overdue taken as not happening any more."""
+    state = _retried(state, at)
     for host_id, host in state.observed.hosts.items():
         if is_due(forgotten_at_s(state, host), at.now_s):
             state = _forget(state, host_id)
@@ -32,8 +33,6 @@ def time_passed(state: State, at: Moment) -> State:
             state = state.with_replica(replica, _given_up(record, at))
         elif is_due(start_overdue_s(state, record), at.now_s):
             state = _not_started(state, replica, record, at)
-        elif is_due(record.retry_at_s, at.now_s):
-            state = state.with_replica(replica, move(record, ReplicaState.PENDING, at, retry_at_s=None))
     return state
 
 
@@ -47,6 +46,14 @@ def bus_recovered(state: State, at: Moment) -> State:
     for replica, record in state.observed.replicas.items():
         if record.state is ReplicaState.STARTING:
             state = state.with_replica(replica, replace(record, since_s=at.now_s))
+    return state
+
+
+def _retried(state: State, at: Moment) -> State:
+    """Let what may be started again wait for its host and its dependencies like any other."""
+    for replica, record in state.observed.replicas.items():
+        if is_due(record.retry_at_s, at.now_s):
+            state = state.with_replica(replica, move(record, ReplicaState.PENDING, at, retry_at_s=None))
     return state
 
 

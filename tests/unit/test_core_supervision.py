@@ -123,10 +123,12 @@ class TestStarting:
             component("outliner"),
             component("writer", depends_on=("outliner",)),
             component("critic", depends_on=("writer",)),
+            component("rewriter", depends_on=("critic",)),
         )
         core.wait(0)
         core.beat("h1-2", {"writer-1": S.PENDING})
         core.move("h1-1", "outliner-1", S.FAILED, permanent=True)
+        core.beat("h1-3", {"critic-1": S.PENDING})
         assert is_settled(core.state)
         assert not is_ready(core.state)
         writer = component_statuses(core.state, now_s=core.now_s)[1]
