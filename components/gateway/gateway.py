@@ -17,7 +17,7 @@ from components.gateway.pages import OwnPages
 from components.gateway.request import Request, RequestBody, Unanswered
 from components.gateway.table import Replica, Route, Table
 from contracts.component import AsgiApp, ComponentContext, Endpoint, Receive, Scope, Send
-from contracts.problems import nobody_answers, not_ready, send_problem
+from contracts.problems import Problem, nobody_answers, not_ready, send_problem
 
 
 class GatewayConfig(BaseModel):
@@ -103,7 +103,7 @@ class Gateway:
         """Have a replica answer; where it gave no answer and may be replaced, ask one other."""
         request = self._request(route, scope, receive, send)
         replica = route.choose()
-        answer = not_ready(route.component)
+        answer: Problem | None = None
         for may_repeat in (True, False):
             if replica is None:
                 break
@@ -114,7 +114,7 @@ class Gateway:
                 replica = route.choose(other_than=replica) if exc.resend and may_repeat else None
             else:
                 return
-        await send_problem(scope, send, answer)
+        await send_problem(scope, send, answer or not_ready(route.component))
 
     async def _ask(self, replica: Replica, request: Request) -> None:
         replica.in_flight += 1

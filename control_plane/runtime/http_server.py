@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from contracts.component import AsgiApp, Receive, Scope, Send
 from contracts.errors import ConnectionBroken
-from control_plane.runtime.exchanges import Exchange
+from control_plane.runtime.exchanges import ConnectionClosing, Exchange
 
 log = logging.getLogger("coplane.http")
 
@@ -100,6 +100,8 @@ class HttpServer:
         self._exchanges.add(exchange)
         try:
             await self._app(scope, exchange.receive, exchange.send)
+            await exchange.finish()
+        except ConnectionClosing:
             await exchange.finish()
         except ConnectionBroken as exc:
             # An answer without its end makes uvicorn close the connection: the client sees the truth.

@@ -18,8 +18,8 @@ from contracts.problems import REFUSED, Problem, nobody_answers, not_ready, prob
 from contracts.routing import PrefixTable
 from control_plane.runtime.exchanges import ConnectionClosing, Exchange
 
-# Raised when the client left, or was asked to; nobody's fault.
-_CLIENT_LEFT = (ClientDisconnect, ConnectionClosing, WebSocketDisconnect)
+# Raised when the client left, or was told to; nobody's fault.
+_CLIENT_LEFT = (ClientDisconnect, WebSocketDisconnect)
 
 
 class MountTable:
@@ -104,6 +104,10 @@ class Guard:
             await exchange.finish()
         except ConnectionBroken:
             raise
+        except ConnectionClosing:
+            if not exchange.closing:
+                raise  # it is the server below that closes
+            await exchange.finish()
         except (Exception, SystemExit, BaseExceptionGroup) as exc:
             await self._failed(scope, exchange, send, exc)
         finally:

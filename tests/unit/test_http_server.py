@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from contracts.errors import ConnectionBroken
 from control_plane.runtime.http_server import HttpServer
+from control_plane.runtime.mounts import Guard
 from tests.support.gateway_stage import tcp_socket, unix_socket
 
 pytestmark = pytest.mark.anyio
@@ -178,6 +179,31 @@ async def test_stop_ends_event_streams_in_order() -> None:
             await server.stop(grace_s=30)
         assert await rest_of(reader) == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
         writer.close()
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_stop_ends_event_streams_that_only_send(guarded: bool) -> None:
+    tick = asyncio.Event()
+    errors: list[BaseException] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await tick.wait()
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+
+    guard = Guard(app, component="c", replica="c-1", on_error=lambda _, exc: errors.append(exc))
+    async with running(guard if guarded else app) as (server, address), asyncio.TaskGroup() as tasks:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET)
+        await head_of(reader)
+        stopping = tasks.create_task(server.stop(grace_s=30))
+        await asyncio.sleep(0)
+        tick.set()
+        assert await rest_of(reader) == b"0\r\n\r\n"
+        await asyncio.wait_for(stopping, 1)
+        writer.close()
+    assert not errors
 
 
 async def test_stop_tells_websockets_to_come_again() -> None:
