@@ -18,7 +18,7 @@ from contracts.errors import ControlError
 from control_plane.runtime import valkey
 from control_plane.runtime.anchor_client import AnchorClient
 from control_plane.runtime.anchor_protocol import BusGone, BusStarted
-from control_plane.runtime.children import reap
+from control_plane.runtime.children import Ended, reap
 from control_plane.runtime.paths import RuntimeDir
 from tests.support.anchored import Anchored, anchored, gone
 from tests.support.wait import eventually, wait_until
@@ -112,6 +112,12 @@ async def test_data_stays_from_one_launch_to_the_next(tmp_path: Path) -> None:
             await client.shutdown(timeout_s=15)
 
 
+def reaped(pid: int) -> Ended:
+    """Wait for the end of one child of this process; others may end meanwhile."""
+    ended: Ended = wait_until(lambda: [ended for ended in reap() if ended.pid == pid])[0]
+    return ended
+
+
 class TestServer:
     """The server's process without an anchor."""
 
@@ -125,9 +131,9 @@ class TestServer:
         assert valkey.wait_ready(runtime.bus_socket, timeout_s=10, alive=lambda: not gone(pid))
         return pid
 
-    def end(self, runtime: RuntimeDir) -> None:
+    def end(self, runtime: RuntimeDir, pid: int) -> None:
         valkey.end_server(runtime.bus_socket)
-        wait_until(lambda: list(reap()))
+        reaped(pid)
 
     def test_an_append_only_file_cut_short_by_a_crash_is_loaded_up_to_the_cut(
         self, runtime: RuntimeDir
@@ -137,15 +143,15 @@ class TestServer:
             bus.set("first", "1")
             bus.set("last", "x" * 100)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: list(reap()))
+        reaped(pid)
         log = max((runtime.data / "appendonlydir").glob("*.incr.aof"))
         os.truncate(log, log.stat().st_size - 50)
 
-        self.start(runtime)
+        pid = self.start(runtime)
 
         with redis.Redis(unix_socket_path=str(runtime.bus_socket), decode_responses=True) as bus:
             assert bus.mget("first", "last") == ["1", None]
-        self.end(runtime)
+        self.end(runtime, pid)
 
     def test_a_server_that_was_left_behind_is_ended_before_a_new_one_starts(
         self, runtime: RuntimeDir
@@ -154,12 +160,12 @@ class TestServer:
         with redis.Redis(unix_socket_path=str(runtime.bus_socket), decode_responses=True) as bus:
             bus.set("key", "value")
 
-        self.start(runtime)
+        pid = self.start(runtime)
 
         assert gone(left)
         with redis.Redis(unix_socket_path=str(runtime.bus_socket), decode_responses=True) as bus:
             assert bus.get("key") == "value"
-        self.end(runtime)
+        self.end(runtime, pid)
 
     def test_a_server_that_does_not_end_when_asked_is_killed(self, runtime: RuntimeDir) -> None:
         server = valkey.EmbeddedValkey(runtime)
@@ -170,7 +176,7 @@ class TestServer:
 
         assert server.wake_at_s == 1.0 + valkey.STOP_TIMEOUT_S
         server.act(server.wake_at_s)
-        assert [(ended.pid, ended.signal) for ended in wait_until(lambda: list(reap()))] == [(pid, 9)]
+        assert reaped(pid).signal == signal.SIGKILL
 
     def test_waiting_for_a_server_that_has_ended_ends_too(self, runtime: RuntimeDir) -> None:
         assert not valkey.wait_ready(runtime.bus_socket, timeout_s=10, alive=lambda: False)
