@@ -97,7 +97,7 @@ class Launch:
                 await self._until_asked(ending)
             except CoplaneError as exc:
                 failure = exc
-            self._reporter.stopping("the launch failed" if failure else ending.reason or "asked to")
+            self._reporter.stopping("the launch failed" if failure else ending.reason or "ctl stop")
             report = await self._stop(ending)
             self._reporter.stopped(report)
         if failure is not None:

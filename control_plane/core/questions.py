@@ -20,10 +20,15 @@ def is_down_wanted(state: State, component: str) -> bool:
 
 
 def is_wanted(state: State, replica: str, record: ReplicaRecord) -> bool:
-    """Return whether this replica is to run. How many foreign ones run is for who placed them to say."""
+    """Return whether this replica is to run.
+
+    How many foreign ones run is for who placed them to say; one that has stopped is not missed.
+    """
     if is_down_wanted(state, record.component):
         return False
-    return replica in wanted_ids(state.desired.components[record.component]) or is_foreign(state, record)
+    if replica in wanted_ids(state.desired.components[record.component]):
+        return True
+    return is_foreign(state, record) and record.state is not ReplicaState.STOPPED
 
 
 def is_needed(state: State, replica: str, record: ReplicaRecord) -> bool:

@@ -78,9 +78,11 @@ class Host:
         self._workers = WorkerPool()
         self._services = HostServices(state, self._directory, Caller(self._directory), self._workers)
         self._server = HostServer(spec.listen, public_socket=public_socket, reports=self._reports)
-        around = Surroundings(self._services, self._make_broker, self._run, self._replica_changed)
-        self.replicas = {replica.id: Replica(replica, around) for replica in spec.replicas}
-        self._locks = {name: asyncio.Lock() for name in self.replicas}
+        self._around = Surroundings(self._services, self._make_broker, self._run, self._replica_changed)
+        self.replicas: dict[str, Replica] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        for replica in spec.replicas:
+            self._add_replica(replica)
         self._done_commands: OrderedDict[str, None] = OrderedDict()
         self._epoch = 0
         self._tasks: asyncio.TaskGroup | None = None
@@ -276,14 +278,14 @@ class Host:
         self._run(self._carry_out(command))
 
     async def _carry_out(self, command: Command) -> None:
-        match command:
-            case ReportHost():
-                self._pulse_now.set()
-            case StartReplica() | StopReplica() if command.replica in self.replicas:
-                await self._command_replica(self.replicas[command.replica], command)
-            case _:
-                self._refuse(command, ControlError(f"host '{self.spec.id}' holds no replica '{command.replica}'"))
-                return
+        replica = self._replica_for(command)
+        if isinstance(command, ReportHost):
+            self._pulse_now.set()
+        elif replica is not None:
+            await self._command_replica(replica, command)
+        else:
+            self._refuse(command, ControlError(f"host '{self.spec.id}' holds no replica '{command.replica}'"))
+            return
         self._announcer.announce(
             CommandCompleted(
                 component=command.component,
@@ -294,6 +296,19 @@ class Host:
                 correlation_id=command.correlation_id,
             )
         )
+
+    def _replica_for(self, command: Command) -> Replica | None:
+        """Return the replica that is meant; one more of a component we hold is made here (scaling up)."""
+        if command.replica not in self.replicas and isinstance(command, StartReplica):
+            for replica in self.replicas.values():
+                if replica.component == command.component:
+                    self._add_replica(ReplicaSpec(id=command.replica, component=replica.spec.component))
+                    break
+        return self.replicas.get(command.replica)
+
+    def _add_replica(self, spec: ReplicaSpec) -> None:
+        self.replicas[spec.id] = Replica(spec, self._around)
+        self._locks[spec.id] = asyncio.Lock()
 
     async def _command_replica(self, replica: Replica, command: Command) -> None:
         if isinstance(command, StopReplica):

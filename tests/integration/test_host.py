@@ -260,6 +260,15 @@ async def test_the_same_command_twice_acts_once(tmp_path: Path) -> None:
         assert await running.state.get("good-1:starts") == 1
 
 
+async def test_a_start_of_one_more_replica_makes_it_in_the_same_host(tmp_path: Path) -> None:
+    async with hosting(tmp_path) as running:
+        await running.start("good-2")
+        await eventually(lambda: "good-2" in running.host.replicas)
+        await running.until("good-2", ReplicaState.READY)
+
+        assert await running.state.get("good-2:starts") == 1
+
+
 async def test_the_host_answers_for_its_replicas(tmp_path: Path) -> None:
     async with hosting(tmp_path, component("bad", "RaisesInStartup")) as running:
         await running.start("bad-1")
