@@ -96,7 +96,11 @@ class Exchange:
                 self.complete = True
             case "websocket.http.response.body":
                 self.complete = not message.get("more_body", False)
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self.gone = True  # as ASGI has it for a client that left
+            raise
 
     async def finish(self) -> None:
         """Make the answer whole, once its application has returned.

@@ -81,7 +81,8 @@ class HttpServer:
         for connection in list(self._state.connections):
             connection.shutdown()
         for exchange in self._exchanges:
-            exchange.close()
+            if not exchange.websocket:  # uvicorn has closed those
+                exchange.close()
         if not await self._state.wait_empty(grace_s):
             self._cut()
             await self._state.wait_empty(CUT_TIMEOUT_S)
@@ -106,7 +107,9 @@ class HttpServer:
         except ConnectionBroken as exc:
             # An answer without its end makes uvicorn close the connection: the client sees the truth.
             log.info("http.answer_broken", extra={"path": scope["path"], "error": str(exc)})
-        except Exception:
+        except Exception as exc:
+            if exchange.gone and isinstance(exc, OSError):
+                return
             log.exception("http.application_failed", extra={"path": scope["path"]})
             raise
         finally:

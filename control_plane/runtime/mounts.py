@@ -116,7 +116,8 @@ class Guard:
                 self._idle.set()
 
     async def _failed(self, scope: Scope, exchange: Exchange, send: Send, exc: BaseException) -> None:
-        if not isinstance(exc, _CLIENT_LEFT):
+        client_left = isinstance(exc, _CLIENT_LEFT) or (exchange.gone and isinstance(exc, OSError))
+        if not client_left:
             self._on_error(self._component, exc)
         if exchange.complete or exchange.gone:
             return

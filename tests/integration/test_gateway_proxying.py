@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 
 from tests.support.gateway_stage import Where, exchange, gateway_before
 from tests.support.wait import eventually
@@ -72,6 +73,14 @@ def echo_app() -> FastAPI:
 
         return StreamingResponse(body(), media_type="text/plain")
 
+    @app.get("/redirect")
+    async def redirect() -> Response:
+        return RedirectResponse("/writer/echo")
+
+    @app.get("/compressed")
+    async def compressed() -> Response:
+        return Response(gzip.compress(b"text", mtime=0), headers={"content-encoding": "gzip"})
+
     @app.get("/status/{code}")
     async def status(code: int) -> Response:
         return Response(status_code=code)
@@ -127,7 +136,8 @@ REQUESTS = {
     "chunks": raw("GET /writer/chunks"),
     "no content": raw("GET /writer/status/204"),
     "not modified": raw("GET /writer/status/304"),
-    "redirect": raw("GET /writer/echo/"),
+    "redirect": raw("GET /writer/redirect"),
+    "compressed": raw("GET /writer/compressed"),
     "unknown below the prefix": raw("GET /writer/nowhere"),
     "unknown prefix": raw("GET /nowhere"),
     "dot segments": raw("GET /writer/../writer/echo"),
@@ -194,6 +204,16 @@ async def test_repeated_headers_stay_apart_and_hop_by_hop_ones_end(where: Where)
     assert answer.count(b"set-cookie: ") == 2
     assert b"x-own: 2" in answer
     assert b"x-internal" not in answer
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_redirects_and_compression_are_the_clients_business(where: Where) -> None:
+    async with gateway_before({"writer": echo_app()}, where=where) as stage:
+        redirect = await exchange(stage, REQUESTS["redirect"])
+        compressed = await exchange(stage, REQUESTS["compressed"])
+    assert redirect.startswith(b"HTTP/1.1 307")
+    assert b"\r\nlocation: /writer/echo\r\n" in redirect
+    assert gzip.decompress(compressed.partition(b"\r\n\r\n")[2]) == b"text"
 
 
 @pytest.mark.parametrize("where", WHERE)

@@ -206,18 +206,29 @@ async def test_stop_ends_event_streams_that_only_send(guarded: bool) -> None:
     assert not errors
 
 
-async def test_stop_tells_websockets_to_come_again() -> None:
+@pytest.mark.parametrize("listens", [True, False])
+async def test_stop_tells_websockets_to_come_again(listens: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the application only sends, and learns of it by an error."""
+    stopped = asyncio.Event()
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
+        if not listens:
+            await stopped.wait()
+            await send({"type": "websocket.send", "text": "tick"})
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
-    async with running(app) as (server, (host, port)):
+    async with running(app) as (server, (host, port)), asyncio.TaskGroup() as tasks:
         async with connect(f"ws://{host}:{port}/") as client:
-            await server.stop(grace_s=5)
+            stopping = tasks.create_task(server.stop(grace_s=5))
+            await asyncio.sleep(0)
+            stopped.set()
+            await stopping
             with pytest.raises(ConnectionClosed):
                 await client.recv()
         assert client.close_code == 1012
+    assert not caplog.records
 
 
 async def test_the_next_server_takes_over_a_socket_that_stays_open(tmp_path: Path) -> None:

@@ -288,6 +288,20 @@ class TestDrain:
         assert left[0]["code"] == 1012
         assert client.sent[-1]["code"] == 1012
 
+    async def test_a_cancellation_during_the_drain_is_not_taken_for_a_departure(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "websocket.accept"})
+            await receive()
+            raise AssertionError("the request was cancelled, the client did not leave")
+
+        guard, client = guarded(app), Client(kind="websocket")
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(client.ask(guard))
+            await eventually(lambda: client.sent)
+            running.cancel()
+            guard.drain()
+        assert running.cancelled()
+
     async def test_one_that_only_sends_is_stopped_at_its_next_message(self) -> None:
         tick = asyncio.Event()
         errors = Errors()
