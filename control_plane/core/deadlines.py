@@ -11,6 +11,8 @@ from control_plane.core.questions import host_of, is_abandoned, spec_of, specs_o
 from control_plane.core.state import CommandKind, HostPhase, HostRecord, ReplicaRecord, State
 
 MISSED_HEARTBEATS: Final = 3
+# A timer that comes later than this says that the control plane was stalled, not that hosts were silent.
+OVERSLEPT_S: Final = 2.0
 # An unacknowledged command is sent again; a heartbeat younger than that may be older than the command.
 RESEND_S: Final = 5.0
 # On top of what the host allows itself, so that the host's own and better report comes first.

@@ -146,7 +146,7 @@ def _in_flight(state: State, event: CommandCompleted | CommandFailed) -> Command
 
 
 def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> State:
-    came_back = host.foreign and (host.phase is HostPhase.LOST or host.pid != event.pid)
+    came_back = host.phase is HostPhase.LOST or (host.foreign and host.pid != event.pid)
     came_up = host.phase is HostPhase.SPAWNING or came_back
     named = tuple(report.replica for report in event.replicas)
     reported = replace(

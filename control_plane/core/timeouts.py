@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from contracts.status import ReplicaState
 from control_plane.core.deadlines import (
+    OVERSLEPT_S,
     forgotten_at_s,
     is_due,
     lost_at_s,
@@ -16,7 +17,7 @@ from control_plane.core.deadlines import (
 from control_plane.core.inputs import Moment
 from control_plane.core.questions import all_replicas, host_of, replicas_of, sole_component, spec_of
 from control_plane.core.records import Exit, exited, move
-from control_plane.core.state import HostPhase, ReplicaRecord, State
+from control_plane.core.state import HostPhase, HostRecord, ReplicaRecord, State
 from control_plane.core.transitions import LIVE
 
 
@@ -27,7 +28,7 @@ def time_passed(state: State, at: Moment) -> State:
         if is_due(forgotten_at_s(state, host), at.now_s):
             state = _forget(state, host_id)
         elif is_due(lost_at_s(state, host), at.now_s):
-            state = _lose(state, host_id, at)
+            state = _silent(state, host_id, at)
     for replica, record in tuple(all_replicas(state)):
         if is_due(stop_overdue_s(record), at.now_s):
             state = state.with_replica(replica, _given_up(record, at))
@@ -55,6 +56,19 @@ def _retried(state: State, at: Moment) -> State:
         if is_due(record.retry_at_s, at.now_s):
             state = state.with_replica(replica, move(record, ReplicaState.PENDING, at, retry_at_s=None))
     return state
+
+
+def _silent(state: State, host_id: str, at: Moment) -> State:
+    host = state.observed.hosts[host_id]
+    if not is_due(_overslept_at_s(state, host), at.now_s):
+        return _lose(state, host_id, at)
+    # We were not running either: what the host said may be unread still.
+    return state.with_host(host_id, replace(host, last_seen_s=at.now_s))
+
+
+def _overslept_at_s(state: State, host: HostRecord) -> float | None:
+    lost_at = lost_at_s(state, host)
+    return lost_at + OVERSLEPT_S if lost_at is not None else None
 
 
 def _lose(state: State, host_id: str, at: Moment) -> State:

@@ -27,10 +27,12 @@ from control_plane.core import (
     SpawnHost,
     StopAll,
     StopHost,
+    TimePassed,
     component_statuses,
     is_ready,
     is_settled,
     is_stopped,
+    reduce,
 )
 from tests.support.core_steps import Core, component
 
@@ -268,6 +270,21 @@ class TestSilence:
         core.tell(BusRecovered())
         assert core.wait(5.9) == ()
         assert [type(effect) for effect in core.wait(0.1)] == [KillHost]
+
+    def test_a_control_plane_that_was_stalled_itself_waits_for_hosts_anew(self) -> None:
+        core = started()
+        assert core.wait(30) == ()
+        assert core.replica("writer-1").state is S.READY
+        assert [type(effect) for effect in core.wait(6)] == [KillHost]
+
+    def test_a_heartbeat_that_was_read_after_the_timer_still_saves_its_host(self) -> None:
+        """The supervisor may reduce several inputs before it plans."""
+        core = started()
+        core.state, _ = reduce(core.state, TimePassed(), now_s=6.0)
+        assert core.replica("writer-1").state is S.LOST
+        core.now_s = 6.0
+        assert core.beat("h1-1", {"writer-1": S.READY}) == ()
+        assert core.replica("writer-1").state is S.READY
 
     def test_the_local_host_is_never_killed_for_silence(self) -> None:
         core = Core(component("writer"), mode=Mode.SINGLE)
