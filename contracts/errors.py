@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
-
 # Failures that no restart mends, because a component's declaration is wrong: a launch is refused for them.
 DECLARATION_CODES = frozenset({"E2002", "E2003", "E2004", "E2005", "E5001"})
 
@@ -112,6 +111,12 @@ class BusError(CoplaneError):
     """The bus cannot do what was asked: unreachable, refused, or full."""
 
     code = "E4000"
+
+
+class BusUnavailable(BusError):
+    """The bus does not answer at the moment; trying again may help."""
+
+    code = "E4001"
 
 
 class ComponentError(CoplaneError):

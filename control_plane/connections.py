@@ -17,8 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from contracts.errors import BusError
-from control_plane.brokers.errors import BusUnavailable
+from contracts.errors import BusError, BusUnavailable
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 5.0

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from contracts.errors import DECLARATION_CODES, CoplaneError, ExitCode, LaunchError, NotReadyInTime
-from contracts.status import AppStatus, ComponentStatus, ReplicaState, ReplicaStatus, StopReport
+from contracts.status import ComponentStatus, ReplicaState, ReplicaStatus, StopReport
 from control_plane.launch_options import LaunchOptions, LaunchReporter
 from control_plane.logs import LogReader
 from control_plane.runtime import clock

@@ -32,13 +32,15 @@ from control_plane.launch_options import LaunchOptions, LaunchReporter
 from control_plane.runtime import clock, host_logging
 from control_plane.runtime.anchor_protocol import AnchorOptions
 from control_plane.runtime.paths import RuntimeDir
-from control_plane.runtime.ports import bind_public
+from control_plane.runtime.ports import bind_public, url_of
 from control_plane.stores import open_state
 from control_plane.supervisor import Identity, Supervisor
 
 BUS_TIMEOUT_S = 10.0
 BUS_PAUSE_S = 0.02
 ANCHOR_TIMEOUT_S = 60.0
+# On top of what hosts may take: the anchor then ends Valkey, and sweeps up what is left.
+ANCHOR_MARGIN_S = 20.0
 LEVEL_MARGIN_S = 5.0
 EPOCH_KEY = "ctl.epoch"
 NODE = "local"
@@ -202,7 +204,7 @@ async def _serve_anchored(
             )
             return await _supervise(blueprint, reporter, bus, hosting, anchor.public_url)
     finally:
-        await anchor.shutdown(timeout_s=stop_bound_s(blueprint.settings))
+        await anchor.shutdown(timeout_s=stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S)
 
 
 # Both.
@@ -220,7 +222,9 @@ def _anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOption
         home=str(runtime.home),
         project=str(runtime.project),
         sockets=str(runtime.sockets),
-        preload=tuple((name, spec.use.partition(":")[0]) for name, spec in settings.components.items() if spec.preload),
+        preload=tuple(
+            (name, spec.use.partition(":")[0]) for name, spec in settings.components.items() if spec.preload
+        ),
         public_fd=public.fileno(),
         valkey=blueprint.embedded_bus,
         orphan_grace_s=settings.app.orphan_grace_s,
@@ -231,12 +235,6 @@ def _anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOption
 def _bind_gateway(blueprint: Blueprint) -> socket.socket:
     gateway = blueprint.settings.gateway
     return bind_public(gateway.host, gateway.port)
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the HTTP address of a listening TCP socket."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextlib.asynccontextmanager
@@ -289,7 +287,11 @@ async def _supervise(
         hosting=hosting,
     )
     launch = Launch(
-        supervisor, runtime=runtime, options=blueprint.options, reporter=reporter, stop_bound_s=stop_bound_s(settings)
+        supervisor,
+        runtime=runtime,
+        options=blueprint.options,
+        reporter=reporter,
+        stop_bound_s=stop_bound_s(settings),
     )
     async with serving(supervisor, runtime, tcp), asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run())
@@ -299,4 +301,6 @@ async def _supervise(
 def stop_bound_s(settings: Settings) -> float:
     """Return how long a whole stop may take: the grace periods along the graph, and some for each level."""
     levels = order({name: spec.depends_on for name, spec in settings.components.items()})
-    return sum(max(settings.components[name].grace_period_s for name in level) + LEVEL_MARGIN_S for level in levels)
+    return sum(
+        max(settings.components[name].grace_period_s for name in level) + LEVEL_MARGIN_S for level in levels
+    )

@@ -86,7 +86,9 @@ def measure(mode: str, *, idle_s: float) -> dict[str, float]:
 
 def main() -> int:
     """Measure, print and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--idle-s", type=float, default=60.0)
     args = parser.parse_args()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from contracts.errors import BusError
+from contracts.errors import BusError, BusUnavailable
 
-
-class BusUnavailable(BusError):
-    """The bus does not answer at the moment; trying again may help."""
-
-    code = "E4001"
+__all__ = ["BusUnavailable", "GroupMissing", "StreamFull", "Undeliverable", "stream_full"]
 
 
 class StreamFull(BusError):

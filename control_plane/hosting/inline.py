@@ -49,7 +49,12 @@ class InlineHosting:
 
     async def spawn(self, spec: HostSpec) -> int:
         """Run the host as a task; its process id is ours."""
-        host = Host(self._completed(spec), transport=self._transport, state=self._state, public_socket=self._public_socket)
+        host = Host(
+            self._completed(spec),
+            transport=self._transport,
+            state=self._state,
+            public_socket=self._public_socket,
+        )
         self._hosts[spec.id] = (host, self._tasks.create_task(self._hold(host)))
         return os.getpid()
 

@@ -79,9 +79,7 @@ class ReplicaContext:
         self, stream: str, message: Any, *, correlation_id: str | None = None, timeout_s: float = 10.0
     ) -> str:
         """Append a message to a stream of the backend and return its id."""
-        return await self._broker.publish(
-            message, stream, correlation_id=correlation_id, timeout_s=timeout_s
-        )
+        return await self._broker.publish(message, stream, correlation_id=correlation_id, timeout_s=timeout_s)
 
     def subscribe(
         self,

@@ -121,9 +121,7 @@ class Host:
 
     async def _stop_replicas(self) -> None:
         log.info("host.stopping", extra={"host": self.spec.id, "reason": self._stop_reason})
-        self._announcer.announce(
-            HostStopping(host=self.spec.id, pid=os.getpid(), reason=self._stop_reason)
-        )
+        self._announcer.announce(HostStopping(host=self.spec.id, pid=os.getpid(), reason=self._stop_reason))
         await asyncio.gather(*(self._stop_replica(replica) for replica in self.replicas.values()))
 
     async def _stop_replica(self, replica: Replica) -> None:
@@ -162,7 +160,12 @@ class Host:
             self._server.set_apps({r.spec.component.prefix: r.app for r in self.replicas.values()})
         log.info(
             "replica.transitioned",
-            extra={"replica_id": replica.id, "from": from_state, "to": replica.state, "reason": replica.reason},
+            extra={
+                "replica_id": replica.id,
+                "from": from_state,
+                "to": replica.state,
+                "reason": replica.reason,
+            },
         )
         if replica.state is ReplicaState.READY and from_state is ReplicaState.STARTING:
             self._announce_registration(replica)
@@ -260,7 +263,9 @@ class Host:
                 try:
                     message = from_fields(entry.fields)
                 except MalformedEntry as exc:
-                    log.warning("command.skipped", extra={"stream": stream, "entry": entry.id, "error": str(exc)})
+                    log.warning(
+                        "command.skipped", extra={"stream": stream, "entry": entry.id, "error": str(exc)}
+                    )
                     continue
                 if isinstance(message, Command) and message.host == self.spec.id:
                     self._accept(message)
@@ -269,7 +274,9 @@ class Host:
         if command.command_id in self._done_commands:
             return
         if command.epoch < self._epoch:
-            self._refuse(command, ControlError(f"command of epoch {command.epoch}; the leader's is {self._epoch}"))
+            self._refuse(
+                command, ControlError(f"command of epoch {command.epoch}; the leader's is {self._epoch}")
+            )
             return
         self._epoch = command.epoch
         self._done_commands[command.command_id] = None

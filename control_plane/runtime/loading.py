@@ -81,7 +81,9 @@ def _attribute_of(target: Any, part: str, spec: ComponentSpec) -> Any:
     try:
         return getattr(target, part)
     except AttributeError as exc:
-        public = [name for name in vars(target) if not name.startswith("_")] if hasattr(target, "__dict__") else []
+        public = (
+            [name for name in vars(target) if not name.startswith("_")] if hasattr(target, "__dict__") else []
+        )
         raise LaunchError(
             f"component '{spec.name}': '{spec.use}' has no attribute '{part}'",
             fix=did_you_mean(part, public),
@@ -91,7 +93,7 @@ def _attribute_of(target: Any, part: str, spec: ComponentSpec) -> Any:
 
 def _as_factory(target: Any, spec: ComponentSpec) -> Factory:
     if inspect.isclass(target) and all(callable(getattr(target, name, None)) for name in _LIFECYCLE):
-        return cast(Factory, target)
+        return cast("Factory", target)
     if is_asgi_app(target):
         return _adapted(target)
     if inspect.isroutine(target) and not inspect.iscoroutinefunction(target):

@@ -26,7 +26,9 @@ class OwnedTasks:
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str = "") -> None:
         """Run `work` until it ends or the component shuts down."""
-        task = self._group.create_task(self._run(work, name or getattr(work, '__qualname__', 'task')), name=name or None)
+        task = self._group.create_task(
+            self._run(work, name or getattr(work, "__qualname__", "task")), name=name or None
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

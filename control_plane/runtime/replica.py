@@ -32,9 +32,15 @@ from control_plane.runtime.owned_tasks import OwnedTasks
 log = logging.getLogger("coplane.replica")
 
 FIRST_HEALTH_PAUSE_S = 0.02
-CANCEL_TIMEOUT_S = 2.0
+CANCEL_TIMEOUT_S = 1.0
 LIVE = frozenset(
-    {ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DEGRADED, ReplicaState.DRAINING, ReplicaState.STOPPING}
+    {
+        ReplicaState.STARTING,
+        ReplicaState.READY,
+        ReplicaState.DEGRADED,
+        ReplicaState.DRAINING,
+        ReplicaState.STOPPING,
+    }
 )
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
 
@@ -220,7 +226,11 @@ class Replica:
                 await instance.broker.start()
                 await self._first_health(instance.component)
         except TimeoutError as exc:
-            last = f"its last health answer was '{self.health.status}'" if self.health else "it gave no health answer"
+            last = (
+                f"its last health answer was '{self.health.status}'"
+                if self.health
+                else "it gave no health answer"
+            )
             raise ComponentError(
                 f"component '{self.component}' was not ready within {timeout_s:g} s",
                 why=last,

@@ -22,7 +22,8 @@ async def _ledgers_of(transport: StreamTransport, stream: str, prefix: str) -> l
     info = await transport.info(stream)
     groups = sorted(info.groups, key=lambda group: group.name) if info else []
     return [
-        _ledger(stream.removeprefix(prefix), group, await transport.ledger(stream, group.name)) for group in groups
+        _ledger(stream.removeprefix(prefix), group, await transport.ledger(stream, group.name))
+        for group in groups
     ]
 
 

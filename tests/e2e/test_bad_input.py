@@ -20,8 +20,10 @@ use = "tests.support.samples:Good"
 """
 
 
-def launched(folder: Path, text: str, *args: str, env: dict[str, str] | None = None, mode: str = "multi") -> tuple[int, str]:
-    """Launch a configuration that is expected to fail; return exit code and output; prove that nothing is left."""
+def launched(
+    folder: Path, text: str, *args: str, env: dict[str, str] | None = None, mode: str = "multi"
+) -> tuple[int, str]:
+    """Launch a configuration that is expected to fail, and prove that nothing is left."""
     config = folder / "ctl.toml"
     config.write_text(textwrap.dedent(text))
     with backend(config, env={"PYTHONPATH": os.getcwd(), **(env or {})}) as made:
@@ -80,7 +82,9 @@ def test_a_configuration_that_its_component_refuses_names_the_field(tmp_path: Pa
 
 
 def test_a_component_that_never_gets_ready_is_named_with_its_last_health_answer(tmp_path: Path) -> None:
-    exit_code, output = launched(tmp_path, component("bad", "tests.support.samples:NeverHealthy"), "--timeout", "3")
+    exit_code, output = launched(
+        tmp_path, component("bad", "tests.support.samples:NeverHealthy"), "--timeout", "3"
+    )
 
     assert exit_code == 3, output
     assert "E2008" in output
@@ -101,7 +105,11 @@ def test_an_essential_component_that_fails_fails_the_launch(tmp_path: Path) -> N
 
 def test_any_other_component_that_fails_leaves_the_rest_running(tmp_path: Path) -> None:
     config = tmp_path / "ctl.toml"
-    config.write_text(component("bad", "tests.support.samples:RaisesInStartup", "restart = { max_restarts = 1, backoff_s = 0.1 }"))
+    config.write_text(
+        component(
+            "bad", "tests.support.samples:RaisesInStartup", "restart = { max_restarts = 1, backoff_s = 0.1 }"
+        )
+    )
     with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
         done = made.ctl("launch", "--detach", "--mode", "multi")
         status = made.status()
@@ -211,7 +219,11 @@ def test_a_runtime_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
 BAD_CONFIGURATIONS = {
     "syntax": ("[app\nname = 3", "E1002", "Line 1, column 5"),
     "wrong type": ('[components.a]\nuse = "m:A"\nreplicas = "many"', "E1003", "components.a.replicas"),
-    "unknown dependency": ('[components.writer]\nuse = "m:A"\n[components.b]\nuse = "m:B"\ndepends_on = ["wirter"]', "E1001", "writer"),
+    "unknown dependency": (
+        '[components.writer]\nuse = "m:A"\n[components.b]\nuse = "m:B"\ndepends_on = ["wirter"]',
+        "E1001",
+        "writer",
+    ),
     "cycle": (
         '[components.a]\nuse = "m:A"\ndepends_on = ["b"]\n[components.b]\nuse = "m:B"\ndepends_on = ["a"]',
         "E1004",

@@ -39,7 +39,12 @@ PATIENT = {
 
 def post(url: str, seed: int) -> str:
     """Post one story, again until it was accepted: the director may be the one that is being killed."""
-    story = {"title": f"Story {seed}", "premise": "A lighthouse keeper counts the waves", "chapters": 2, "seed": seed}
+    story = {
+        "title": f"Story {seed}",
+        "premise": "A lighthouse keeper counts the waves",
+        "chapters": 2,
+        "seed": seed,
+    }
     headers = {"Idempotency-Key": f"story-{seed}"}
 
     def accepted() -> str | None:
@@ -108,7 +113,11 @@ def finish_count(location: str) -> int:
 
 def test_a_killed_host_is_replaced_and_its_neighbours_keep_their_processes() -> None:
     with backend() as novel:
-        before = {r["id"]: r["pid"] for c in novel.start("--mode", "multi").until_ready()["components"] for r in c["replicas"]}
+        before = {
+            r["id"]: r["pid"]
+            for c in novel.start("--mode", "multi").until_ready()["components"]
+            for r in c["replicas"]
+        }
 
         os.kill(before["critic-1"], signal.SIGKILL)
         wait_until(lambda: novel.replica("critic-1")["pid"] not in (None, before["critic-1"]), 20)
@@ -140,7 +149,9 @@ def test_a_request_written_by_hand_restarts_a_component() -> None:
     with backend() as novel:
         status = novel.start("--mode", "multi").until_ready()
         before = novel.replica("writer-1")["pid"]
-        client = redis.Redis(unix_socket_path=status["bus"]["url"].removeprefix("unix://"), decode_responses=True)
+        client = redis.Redis(
+            unix_socket_path=status["bus"]["url"].removeprefix("unix://"), decode_responses=True
+        )
 
         client.xadd("novel:ctl:requests", {"type": "restart", "component": "writer"})
         wait_until(lambda: novel.replica("writer-1")["pid"] not in (None, before), 20)

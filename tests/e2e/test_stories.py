@@ -10,7 +10,12 @@ from tests.support.backend import backend, write_story
 from tests.support.redis_servers import running_server
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "story.txt"
-STORY = {"title": "The Salt Road", "premise": "A cartographer maps a city that moves at night", "chapters": 20, "seed": 7}
+STORY = {
+    "title": "The Salt Road",
+    "premise": "A cartographer maps a city that moves at night",
+    "chapters": 20,
+    "seed": 7,
+}
 MODES = {
     "single": ({}, "single"),
     "multi": ({}, "multi"),

@@ -12,7 +12,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from contracts.messages import ComponentTransitioned, HostHeartbeat, Message, StartReplica, StopReplica, from_fields, to_fields
+from contracts.messages import (
+    ComponentTransitioned,
+    HostHeartbeat,
+    Message,
+    StartReplica,
+    StopReplica,
+    from_fields,
+    to_fields,
+)
 from contracts.specs import ComponentSpec, HostSpec, Mode, ReplicaSpec
 from contracts.state import SharedState
 from contracts.status import ReplicaState
@@ -38,7 +46,9 @@ class Running:
     async def command(self, message: type[StartReplica | StopReplica], replica: str, **more: Any) -> None:
         self.sent += 1
         component = replica.rpartition("-")[0]
-        command = message(component=component, replica=replica, host="h-1", command_id=f"c{self.sent}", **more)
+        command = message(
+            component=component, replica=replica, host="h-1", command_id=f"c{self.sent}", **more
+        )
         await self.transport.append_log(f"t:ctl:commands:{component}", to_fields(command), max_len=100)
 
     async def start(self, *replicas: str) -> None:
@@ -70,7 +80,10 @@ class Running:
 def component(name: str, use: str, **more: Any) -> ComponentSpec:
     health = {"interval_s": 0.1, "timeout_s": 0.1}
     return ComponentSpec(
-        name=name, use=f"{SAMPLES}:{use}", prefix=f"/agents/{name}", **{"health": health, "grace_period_s": 1.0, **more}
+        name=name,
+        use=f"{SAMPLES}:{use}",
+        prefix=f"/agents/{name}",
+        **{"health": health, "grace_period_s": 1.0, **more},
     )
 
 
@@ -124,7 +137,9 @@ async def test_a_fault_while_starting_fails_that_replica_alone(tmp_path: Path, u
         assert "control_plane" not in error.detail
 
 
-@pytest.mark.parametrize(("use", "last"), [("HangsInStartup", "no health answer"), ("NeverHealthy", "warming up")])
+@pytest.mark.parametrize(
+    ("use", "last"), [("HangsInStartup", "no health answer"), ("NeverHealthy", "warming up")]
+)
 async def test_a_replica_that_never_gets_ready_fails_with_its_last_health_answer(
     tmp_path: Path, use: str, last: str
 ) -> None:

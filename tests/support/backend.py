@@ -79,7 +79,8 @@ class Backend:
         done = self.ctl("launch", "--detach", "--mode", mode)
         assert done.returncode == 0, f"exit {done.returncode}:\n{done.stdout}{done.stderr}"
         status = self.status()
-        assert status is not None and status["ready"], status
+        assert status is not None
+        assert status["ready"], status
         return status
 
     def _with_config(self, args: tuple[str, ...]) -> list[str]:
@@ -95,7 +96,11 @@ class Backend:
     def status(self) -> dict[str, Any] | None:
         """Return the status, or None while nobody answers."""
         done = self.ctl("status", "--json")
-        return json.loads(done.stdout) if done.stdout.strip().startswith("{") and '"components"' in done.stdout else None
+        return (
+            json.loads(done.stdout)
+            if done.stdout.strip().startswith("{") and '"components"' in done.stdout
+            else None
+        )
 
     def until_ready(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until the application is ready; return its status."""
@@ -137,7 +142,9 @@ class Backend:
     def leftovers(self) -> list[str]:
         """Return what is still there: processes, sockets, temporary files."""
         processes = [f"process {p.pid}: {' '.join(p.cmdline())}" for p in self.processes()]
-        files = [str(path) for path in self.home.rglob("*") if path.is_socket() or path.suffix in {".pid", ".lock"}]
+        files = [
+            str(path) for path in self.home.rglob("*") if path.is_socket() or path.suffix in {".pid", ".lock"}
+        ]
         return processes + files
 
     def assert_nothing_left(self, timeout_s: float = 5.0) -> None:
@@ -168,7 +175,12 @@ def backend(config: Path = DEMO, *, env: Mapping[str, str] | None = None) -> Ite
 
 
 def request(
-    url: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None, timeout_s: float = 10
+    url: str,
+    *,
+    method: str = "GET",
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 10,
 ) -> tuple[int, dict[str, str], bytes]:
     """Send one HTTP request; return status, headers and body, whatever the status is."""
     data = None if body is None else json.dumps(body).encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
@@ -35,7 +35,7 @@ class Good:
         router = APIRouter()
 
         @router.get("/")
-        async def greet(me: Any = Depends(current_component)) -> dict[str, str]:
+        async def greet(me: Annotated[Any, Depends(current_component)]) -> dict[str, str]:
             return {"greeting": me.context.config.greeting}
 
         @router.get("/boom")
