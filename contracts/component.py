@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from fastapi import APIRouter
@@ -60,7 +60,7 @@ class Endpoint:
     prefix: str
     ready: bool
     address: str = ""
-    app: AsgiApp | None = field(default=None, compare=False)
+    app: AsgiApp | None = None
 
 
 class Directory(Protocol):

@@ -157,7 +157,7 @@ class Host:
         if is_gateway:
             self._gateway_changed(replica)
         else:
-            self._server.set_apps({r.spec.component.prefix: r.app for r in self.replicas.values()})
+            self._server.set_apps(self._apps())
         log.info(
             "replica.transitioned",
             extra={
@@ -196,6 +196,11 @@ class Host:
                 self._run(self._server.close_to_the_public(grace_s=0.0))
             case _:
                 pass
+
+    def _apps(self) -> dict[str, AsgiApp]:
+        """Return what answers below each prefix; of several replicas, one that serves."""
+        serving_last = sorted(self.replicas.values(), key=lambda replica: replica.serving)
+        return {replica.spec.component.prefix: replica.app for replica in serving_last if replica.app}
 
     def _reports(self) -> list[ReplicaReport]:
         return [replica.report() for replica in self.replicas.values()]
@@ -340,4 +345,6 @@ class Host:
 
 
 def _mounted(replica: Replica) -> AsgiApp | None:
-    return MountTable({replica.spec.component.prefix: replica.app}) if replica.app else None
+    return (
+        MountTable({replica.spec.component.prefix: replica.app}) if replica.app and replica.serving else None
+    )

@@ -54,10 +54,9 @@ class HostServer:
         self._own = HttpServer(self._answer, sock=listener, trusted_proxy=True)
         await self._own.start()
 
-    def set_apps(self, apps: Mapping[str, AsgiApp | None]) -> None:
+    def set_apps(self, apps: Mapping[str, AsgiApp]) -> None:
         """Swap the whole table of what components answer, by prefix."""
-        serving = {prefix: app for prefix, app in apps.items() if app is not None}
-        self._apps = MountTable({**serving, "/-": self._own_pages})
+        self._apps = MountTable({**apps, "/-": self._own_pages})
 
     async def open_to_the_public(self, app: AsgiApp) -> None:
         """Let the gateway answer on the public socket."""

@@ -90,8 +90,16 @@ class Replica:
 
     @property
     def app(self) -> AsgiApp | None:
-        """Return the component's application, without its prefix, while it may get requests."""
-        return self._instance.guard if self._instance and self.state in SERVING else None
+        """Return the component's application, without its prefix, as long as there is one.
+
+        A draining one still answers: it refuses what is new in a way that lets another replica have it.
+        """
+        return self._instance.guard if self._instance else None
+
+    @property
+    def serving(self) -> bool:
+        """Tell whether the replica may get requests."""
+        return self._instance is not None and self.state in SERVING
 
     @property
     def subscriptions(self) -> tuple[str, ...]:

@@ -130,6 +130,20 @@ def test_a_killed_host_is_replaced_and_its_neighbours_keep_their_processes() -> 
         novel.assert_nothing_left()
 
 
+def test_a_launch_takes_over_what_a_killed_control_plane_left() -> None:
+    with backend() as novel:
+        before = {r["id"]: r["pid"] for c in novel.start("--mode", "multi").until_ready()["components"] for r in c["replicas"]}
+        assert novel.launch is not None
+        novel.launch.kill()
+        novel.launch.wait(10)
+
+        status = novel.start("--mode", "multi").until_ready()
+
+        assert {r["id"]: r["pid"] for c in status["components"] for r in c["replicas"]} == before
+        assert novel.interrupt() == 0, novel.output
+        novel.assert_nothing_left()
+
+
 def test_a_second_interrupt_forces_the_end() -> None:
     with backend() as novel:
         novel.start("--mode", "multi").until_ready()
