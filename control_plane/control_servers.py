@@ -34,7 +34,7 @@ async def serving(controller: Controller, runtime: RuntimeDir, tcp: socket.socke
 
 
 def _owner_only(runtime: RuntimeDir) -> socket.socket:
-    # We hold the folder's lock: whoever left this socket, such as the control plane we take over from, is dead.
+    # We hold the folder's lock, so whoever left this socket is dead: the control plane before us.
     runtime.control_socket.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     previous = os.umask(0o177)

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import redis
@@ -96,6 +97,12 @@ def test_every_story_finishes_once_while_agents_are_killed() -> None:
         novel.assert_nothing_left()
 
 
+def pids(status: dict[str, Any]) -> dict[str, int]:
+    """Return the process id of every replica."""
+    replicas = [replica for component in status["components"] for replica in component["replicas"]]
+    return {replica["id"]: replica["pid"] for replica in replicas}
+
+
 def finished(location: str) -> bool:
     """Tell whether the story is finished."""
     try:
@@ -132,14 +139,12 @@ def test_a_killed_host_is_replaced_and_its_neighbours_keep_their_processes() -> 
 
 def test_a_launch_takes_over_what_a_killed_control_plane_left() -> None:
     with backend() as novel:
-        before = {r["id"]: r["pid"] for c in novel.start("--mode", "multi").until_ready()["components"] for r in c["replicas"]}
+        before = pids(novel.start("--mode", "multi").until_ready())
         assert novel.launch is not None
         novel.launch.kill()
         novel.launch.wait(10)
 
-        status = novel.start("--mode", "multi").until_ready()
-
-        assert {r["id"]: r["pid"] for c in status["components"] for r in c["replicas"]} == before
+        assert pids(novel.start("--mode", "multi").until_ready()) == before
         assert novel.interrupt() == 0, novel.output
         novel.assert_nothing_left()
 
