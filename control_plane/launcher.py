@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import uvloop
 
 from contracts.errors import BusError, CoplaneError, LaunchError
@@ -27,7 +28,7 @@ from control_plane.connections import check
 from control_plane.control_servers import serving
 from control_plane.core import initial_state, order
 from control_plane.hosting import Hosting
-from control_plane.launch import Launch
+from control_plane.launch import STOP_SIGNALS, Interrupted, Launch
 from control_plane.launch_options import LaunchOptions, LaunchReporter
 from control_plane.runtime import clock, host_logging
 from control_plane.runtime.anchor_protocol import AnchorOptions
@@ -171,6 +172,7 @@ def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
 
     runtime = blueprint.runtime
     public: socket.socket | None = None
+    anchor_pid: int | None = None
     if not runtime.anchor_alive():
         runtime.clean_stale()
         if not blueprint.embedded_bus:
@@ -178,11 +180,13 @@ def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
         public = _bind_gateway(blueprint)
         # Fork before any thread or event loop exists; everybody then shares the pages of these imports.
         import_base()
-        start_anchor(_anchor_options(blueprint, public))
+        anchor_pid = start_anchor(_anchor_options(blueprint, public))
     handler = host_logging.configure(runtime.logs, label="control")
     try:
         return _run_loop(_serve_anchored(blueprint, reporter, public))
     finally:
+        if anchor_pid is not None:
+            _end_anchor(anchor_pid, timeout_s=stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S)
         host_logging.release(handler)
         if public is not None:
             public.close()
@@ -207,12 +211,34 @@ async def _serve_anchored(
         await anchor.shutdown(timeout_s=stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S)
 
 
+def _end_anchor(pid: int, *, timeout_s: float) -> None:
+    """End the anchor that we started, and wait: who interrupts a launch early does so before it answers."""
+    anchor = psutil.Process(pid)
+    anchor.terminate()
+    try:
+        anchor.wait(timeout_s)
+    except psutil.TimeoutExpired:
+        anchor.kill()
+
+
 # Both.
 
 
 def _run_loop(work: Coroutine[Any, Any, int]) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        return runner.run(_interruptible(work))
+
+
+async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
+    """Let signals cancel what comes before the launch listens to them by itself."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        raise Interrupted("the launch was interrupted before it was ready") from None
 
 
 def _anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOptions:

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +148,19 @@ def test_a_launch_takes_over_what_a_killed_control_plane_left() -> None:
         assert pids(novel.start("--mode", "multi").until_ready()) == before
         assert novel.interrupt() == 0, novel.output
         novel.assert_nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_before_the_anchor_answers_leaves_nothing(number: int, tmp_path: Path) -> None:
+    (tmp_path / "slow_import.py").write_text("import time\ntime.sleep(60)\n")
+    config = tmp_path / "ctl.toml"
+    config.write_text('[components.slow]\nuse = "slow_import:Slow"\n')
+    with backend(config) as made:
+        made.start("--mode", "multi")
+        wait_until(lambda: (made.home / "bus.sock").is_socket(), 20)
+
+        assert made.interrupt(number=number, timeout_s=10) == 130, made.output
+        made.assert_nothing_left()
 
 
 def test_a_second_interrupt_forces_the_end() -> None:
