@@ -7,6 +7,7 @@ heartbeats carry the whole truth, so the next one that gets through repairs what
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -14,6 +15,8 @@ from datetime import datetime
 from contracts.errors import BusError
 from contracts.messages import Message, to_fields
 from control_plane.brokers import StreamTransport
+
+log = logging.getLogger("coplane.host")
 
 EVENTS_KEPT = 10_000
 QUEUE_LENGTH = 512
@@ -81,3 +84,6 @@ class Announcer:
                 await self._transport.append_log(self._stream, to_fields(message), max_len=EVENTS_KEPT)
         except (BusError, TimeoutError):
             self.dropped += 1
+        except ValueError as exc:  # text or a value that has no wire form
+            self.dropped += 1
+            log.warning("message.dropped", extra={"type": message.type, "error": str(exc)})

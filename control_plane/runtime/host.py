@@ -8,6 +8,7 @@ takes no decision about restarts: it reports, and does what it is told. Only whe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -103,6 +104,7 @@ class Host:
                 replica.load()
             background += [
                 tasks.create_task(self._pulse()),
+                tasks.create_task(self._watch_health()),
                 tasks.create_task(self._obey(positions)),
             ]
             if self.spec.autostart:
@@ -217,15 +219,23 @@ class Host:
             )
         )
 
+    @property
+    def _interval_s(self) -> float:
+        return min(replica.spec.component.health.interval_s for replica in self.replicas.values())
+
     async def _pulse(self) -> None:
-        interval_s = min(replica.spec.component.health.interval_s for replica in self.replicas.values())
+        interval_s = self._interval_s
         while True:
             self._announcer.announce(self._heartbeat(interval_s))
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pulse_now.wait(), interval_s)
                 self._pulse_now.clear()
-            except TimeoutError:
-                await asyncio.gather(*(replica.check_health() for replica in self.replicas.values()))
+
+    async def _watch_health(self) -> None:
+        # Apart from the pulse: a slow answer must not make the host silent, for which it would be killed.
+        while True:
+            await asyncio.sleep(self._interval_s)
+            await asyncio.gather(*(replica.check_health() for replica in self.replicas.values()))
 
     def _heartbeat(self, interval_s: float) -> HostHeartbeat:
         usage = self._usage.read()
@@ -284,6 +294,10 @@ class Host:
             )
             return
         self._epoch = command.epoch
+        if self._stop_asked.is_set() and isinstance(command, StartReplica):
+            # Nobody would stop that replica any more, and the host would never end.
+            self._refuse(command, ControlError(f"host '{self.spec.id}' is stopping", code="E3007"))
+            return
         self._done_commands[command.command_id] = None
         while len(self._done_commands) > COMMANDS_REMEMBERED:
             self._done_commands.popitem(last=False)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic_core import to_jsonable_python
 
 from contracts.component import AsgiApp, Component, ComponentContext, Receive, Scope, Send, ServesAsgi
 from contracts.errors import DECLARATION_CODES, ComponentError, CoplaneError
@@ -276,7 +277,8 @@ class Replica:
             answer: Any = component.health_check()
             if inspect.isawaitable(answer):
                 answer = await asyncio.wait_for(answer, timeout_s)
-            detail = dict(answer or {})
+            # Whatever JSON cannot say becomes text here, where a fault is still the component's own.
+            detail = to_jsonable_python(dict(answer or {}), serialize_unknown=True)
             status = str(detail.pop("status", "ok"))
         except TimeoutError:
             status = f"no answer within {timeout_s:g} s"

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from contracts.messages import (
+    CommandFailed,
     ComponentTransitioned,
     HostHeartbeat,
     Message,
@@ -42,6 +43,12 @@ class Running:
     transport: StreamTransport
     state: SharedState
     sent: int = 0
+    stopping: bool = False
+
+    def stop(self) -> None:
+        """Begin to stop the host."""
+        self.stopping = True
+        self.host.stop("the test is over")
 
     async def command(self, message: type[StartReplica | StopReplica], replica: str, **more: Any) -> None:
         self.sent += 1
@@ -110,9 +117,10 @@ async def hosting(folder: Path, *components: ComponentSpec) -> AsyncIterator[Run
         await running.start("good-1")
         await running.until("good-1", ReplicaState.READY)
         yield running
-        assert host.replicas["good-1"].state is ReplicaState.READY, "the neighbour was taken down"
-        assert (await running.get("/agents/good/"))[0] == 200
-        host.stop("the test is over")
+        if not running.stopping:
+            assert host.replicas["good-1"].state is ReplicaState.READY, "the neighbour was taken down"
+            assert (await running.get("/agents/good/"))[0] == 200
+        running.stop()
         await asyncio.wait_for(life, 10)
     await transport.close()
 
@@ -210,6 +218,47 @@ async def test_health_makes_a_replica_degraded_and_ready_again(tmp_path: Path) -
             await running.until("moody-1", ReplicaState.DEGRADED)
             await running.state.set("health", "ok")
             await running.until("moody-1", ReplicaState.READY)
+
+
+async def test_health_may_say_what_json_cannot(tmp_path: Path) -> None:
+    async with hosting(tmp_path, component("odd", "AnswersWhatJsonCannotSay")) as running:
+        await running.start("odd-1")
+        await running.until("odd-1", ReplicaState.READY)
+
+        health = running.host.replicas["odd-1"].health
+
+        assert health is not None
+        assert health.detail["pool"].startswith("<object object")
+
+
+async def test_a_slow_health_check_holds_up_no_heartbeat(tmp_path: Path) -> None:
+    slow = component("slow", "SlowToAnswer", health={"interval_s": 0.1, "timeout_s": 60.0})
+    async with hosting(tmp_path, slow) as running:
+        await running.start("slow-1")
+        await running.until("slow-1", ReplicaState.READY)
+        await running.state.set("slow", True)
+
+        before = len(await running.events())
+
+        async def ten_more() -> bool:
+            later = (await running.events())[before:]
+            return sum(isinstance(event, HostHeartbeat) for event in later) >= 10
+
+        await eventually(ten_more)
+
+
+async def test_a_host_that_stops_starts_nothing_more(tmp_path: Path) -> None:
+    async with hosting(tmp_path, component("slow", "HangsInShutdown"), component("late", "Quiet")) as running:
+        await running.start("slow-1")
+        await running.until("slow-1", ReplicaState.READY)
+
+        async def refused() -> bool:
+            return any(isinstance(event, CommandFailed) for event in await running.events())
+
+        running.stop()
+        await running.until("slow-1", ReplicaState.STOPPING)
+        await running.start("late-1")
+        await eventually(refused)
 
 
 @pytest.mark.parametrize("use", ["RaisesInShutdown", "HangsInShutdown"])

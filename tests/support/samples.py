@@ -140,6 +140,20 @@ class HealthFollowsState(Quiet):
         return {"status": answer}
 
 
+class AnswersWhatJsonCannotSay(Quiet):
+    def health_check(self) -> dict[str, Any]:
+        return {"status": "ok", "pool": object()}
+
+
+class SlowToAnswer(Quiet):
+    """Is asked for its health with more patience than a heartbeat has."""
+
+    async def health_check(self) -> dict[str, Any]:  # type: ignore[override]
+        if await self.context.state.get("slow"):
+            await asyncio.sleep(60)
+        return {"status": "ok"}
+
+
 class HandlerRaises(Quiet):
     def __init__(self, context: ComponentContext) -> None:
         super().__init__(context)
