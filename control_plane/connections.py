@@ -126,7 +126,9 @@ def _pool(kind: type[ConnectionPool], url: str, max_connections: int, **options:
             max_connections=max_connections,
             decode_responses=True,
             protocol=2,
-            socket_timeout=ANSWER_TIMEOUT_S,
+            # No time limit of redis-py's own: it sends under `asyncio.wait_for`, which on Python 3.11 loses
+            # a cancellation that comes in the same turn as the answer. Callers use `asyncio.timeout`.
+            socket_timeout=None,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             driver_info=None,

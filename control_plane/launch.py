@@ -196,7 +196,8 @@ class Launch:
 
     async def _force_when_asked(self, ending: Ending) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.forced.wait(), self._stop_bound_s)
+            async with asyncio.timeout(self._stop_bound_s):
+                await ending.forced.wait()
         await self._supervisor.kill_hosts()
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from redis import exceptions as redis_errors
@@ -21,7 +21,7 @@ Dial = Callable[[], AbstractConnection]
 Command = tuple[Any, ...]
 
 COMMANDS_AT_ONCE = 256
-READ_MARGIN_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
 
 
 class SharedLine:
@@ -69,15 +69,19 @@ class SharedLine:
     async def _exchange(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
         await open_fresh(self._connection)
         packed = self._connection.pack_commands([command for command, _ in batch])
-        await self._connection.send_packed_command(packed)
-        for _, answer in batch:
-            try:
-                value = await self._connection.read_response()
-            except ResponseError as exc:
-                _settle(answer, exc)
-            else:
-                if not answer.done():
-                    answer.set_result(value)
+        async with answer_within(ANSWER_TIMEOUT_S):
+            await self._connection.send_packed_command(packed)
+            for _, answer in batch:
+                await self._read_one(answer)
+
+    async def _read_one(self, answer: asyncio.Future[Any]) -> None:
+        try:
+            value = await self._connection.read_response()
+        except ResponseError as exc:
+            _settle(answer, exc)
+        else:
+            if not answer.done():
+                answer.set_result(value)
 
 
 class BlockingLines:
@@ -117,13 +121,19 @@ class BlockingLines:
 
     async def _exchange(self, connection: AbstractConnection, command: Command, block_s: float) -> Any:
         await open_fresh(connection)
-        await connection.send_command(*command)
-        try:
-            async with asyncio.timeout(block_s + READ_MARGIN_S):
-                # The inner time limit is for answers at once; the outer one knows how long this may take.
-                return await connection.read_response(timeout=float("inf"))
-        except TimeoutError as exc:
-            raise redis_errors.ConnectionError(f"no answer within {block_s + READ_MARGIN_S:g} s") from exc
+        async with answer_within(block_s + ANSWER_TIMEOUT_S):
+            await connection.send_command(*command)
+            return await connection.read_response()
+
+
+@asynccontextmanager
+async def answer_within(timeout_s: float) -> AsyncIterator[None]:
+    """Turn an answer that does not come within `timeout_s` into a connection error."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as exc:
+        raise redis_errors.ConnectionError(f"no answer within {timeout_s:g} s") from exc
 
 
 async def open_fresh(connection: AbstractConnection) -> None:
@@ -131,7 +141,8 @@ async def open_fresh(connection: AbstractConnection) -> None:
     if connection.is_connected and await connection.can_read():
         await connection.disconnect(nowait=True)
     opening: Awaitable[None] = connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no type for it
-    await opening
+    async with answer_within(ANSWER_TIMEOUT_S):
+        await opening
 
 
 def _closed() -> redis_errors.ConnectionError:

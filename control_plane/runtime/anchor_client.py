@@ -118,7 +118,8 @@ class AnchorClient:
         with contextlib.suppress(CoplaneError):
             await self._wire.ask(lambda number: Shutdown(id=number), Done)
         try:
-            await asyncio.wait_for(self._wire.closed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._wire.closed.wait()
         except TimeoutError as exc:
             raise LaunchError(
                 f"the anchor (process {self.welcome.anchor_pid}) did not end within {timeout_s:g} s",
@@ -160,7 +161,8 @@ class _Wire(asyncio.Protocol):
         self._waiting[number] = waiting
         self._transport.write(to_line(make(number)))
         try:
-            answer = await asyncio.wait_for(waiting, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                answer = await waiting
         except TimeoutError as exc:
             raise _gone(f"it did not answer within {timeout_s:g} s") from exc
         finally:

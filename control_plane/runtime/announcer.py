@@ -74,7 +74,8 @@ class Announcer:
     async def flush(self, *, timeout_s: float) -> None:
         """Wait until everything queued was sent or dropped, at most `timeout_s`."""
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         except TimeoutError:
             self.dropped += len(self._queue)
 

@@ -56,7 +56,8 @@ class ChangeFeed:
         while True:
             try:
                 async with self._client.pubsub() as pubsub:
-                    await pubsub.subscribe(self._channel)
+                    async with asyncio.timeout(SILENCE_S):
+                        await pubsub.subscribe(self._channel)
                     await self._relay(pubsub)
             except Exception as exc:  # whatever it was, followers must hear of changes again
                 self._subscribed = False

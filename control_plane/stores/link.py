@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contracts.errors import BusError
-from control_plane.connections import bus_error
+from control_plane.connections import ANSWER_TIMEOUT_S, bus_error
 from control_plane.stores.codec import wrong_kind
 
 WRONG_KIND = ("WRONGTYPE", "not an integer")
@@ -54,7 +55,8 @@ class RedisLink:
 
     async def _answer(self, reply: Awaitable[Any], names: Sequence[str]) -> Any:
         try:
-            return await reply
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await reply
         except (RedisError, OSError) as exc:
             raise self.error(exc, names[0]) from exc
 

@@ -143,7 +143,8 @@ class Supervisor:
     async def _next_input(self, wake_at_s: float | None) -> Input:
         timeout_s = None if wake_at_s is None else max(0.0, wake_at_s - clock.now_s())
         try:
-            return await asyncio.wait_for(self._inbox.get(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await self._inbox.get()
         except TimeoutError:
             return TimePassed()
 
@@ -357,7 +358,8 @@ class Supervisor:
         problem = ""
         ledgers: list[StreamLedger] = []
         try:
-            ledgers = await asyncio.wait_for(self.streams(), LEDGER_TIMEOUT_S)
+            async with asyncio.timeout(LEDGER_TIMEOUT_S):
+                ledgers = await self.streams()
         except (BusError, TimeoutError) as exc:
             problem = f"the ledger could not be read: {exc or 'no answer in time'}"
         return StopReport(

@@ -67,7 +67,8 @@ class Requests:
             ControlError: it was accepted, but is not done within `timeout_s` (E3004).
         """
         try:
-            await asyncio.wait_for(done, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await done
         except TimeoutError as exc:
             raise ControlError(
                 f"'{request.type} {request.component}' was accepted, but not done within {timeout_s:g} s",
