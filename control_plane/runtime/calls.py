@@ -79,7 +79,7 @@ class Caller:
         try:
             session = self._session(endpoint.address)
             async with session.request(
-                method, f"http://{authority}{path}", headers=headers, data=body
+                method, f"http://{authority}{path}", headers=headers, data=body, allow_redirects=False
             ) as answer:
                 sent_back = {name.title(): value for name, value in answer.headers.items()}
                 return CallResponse(answer.status, sent_back, await answer.read())
@@ -96,7 +96,12 @@ class Caller:
             connector: aiohttp.BaseConnector = (
                 aiohttp.UnixConnector(parts.path) if parts.scheme == "unix" else aiohttp.TCPConnector()
             )
-            self._sessions[address] = aiohttp.ClientSession(connector=connector)
+            # As in a call within the process: no memory of earlier calls, and no time limit but the caller's.
+            self._sessions[address] = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
         return self._sessions[address]
 
 
