@@ -120,7 +120,7 @@ class EventDirectory:
             self._following = self._run(self._follow())
 
     async def _follow(self) -> None:
-        position = ""
+        position, connected = "", True
         while True:
             try:
                 position = position or await self._read_history()
@@ -130,8 +130,12 @@ class EventDirectory:
                 )
             except BusError:
                 # What was known stays true until a host says otherwise; the transport reconnects.
+                connected = False
                 await asyncio.sleep(BUS_PAUSE_S)
                 continue
+            if not connected:
+                self._forgive_silence()
+                connected = True
             for _, entry in entries:
                 position = entry.id
                 self._apply_fields(entry.fields)
@@ -190,6 +194,11 @@ class EventDirectory:
         for name, host in list(self._hosts.items()):
             if now_s - host.last_seen_s > MISSED_INTERVALS * host.interval_s:
                 del self._hosts[name]
+
+    def _forgive_silence(self) -> None:
+        # While the bus was away nobody could be heard.
+        for host in self._hosts.values():
+            host.last_seen_s = self._now_s()
 
     def _mark_changed(self) -> None:
         self._changed.set()
