@@ -39,10 +39,16 @@ class AsgiAdapter:
         self._has_lifespan = answer["type"] == "lifespan.startup.complete"
 
     async def shutdown(self) -> None:
-        """Send the lifespan shutdown event and wait until the application is done with it."""
+        """Send the lifespan shutdown event and wait until the application is done with it.
+
+        Raises:
+            RuntimeError: the application answered `lifespan.shutdown.failed`.
+        """
         if self._has_lifespan:
             await self._to_app.put({"type": "lifespan.shutdown"})
-            await self._from_app.get()
+            answer = await self._from_app.get()
+            if answer["type"] == "lifespan.shutdown.failed":
+                raise RuntimeError(f"lifespan shutdown failed: {answer.get('message', '')}")
 
     async def _run_lifespan(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
