@@ -21,6 +21,8 @@ from control_plane.stores import open_state
 
 log = logging.getLogger("coplane.host")
 
+END_MARGIN_S = 10.0
+
 
 def run_host(spec: HostSpec) -> int:
     """Run a host in this process until it is told to stop.
@@ -71,6 +73,9 @@ def _listen_for_the_end(host: Host, spec: HostSpec) -> None:
 
     def anchor_died() -> None:
         loop.remove_reader(lifeline_fd)
+        # Nobody is left to kill us, and a thread that hangs would keep this process for ever.
+        grace_s = max(replica.component.grace_period_s for replica in spec.replicas)
+        signal.setitimer(signal.ITIMER_REAL, grace_s + END_MARGIN_S)
         host.stop("the anchor died")
 
     loop.add_reader(lifeline_fd, anchor_died)
