@@ -48,10 +48,12 @@ class WorkerPool:
         self._busy += 1
         if self._reaper is not None:
             self._reaper.cancel()
+        pool = self._executor()
         try:
-            return await loop.run_in_executor(self._executor(), func, *args)
+            return await loop.run_in_executor(pool, func, *args)
         except BrokenProcessPool:
-            self.close()
+            if self._pool is pool:  # another caller may have begun a new one
+                self.close()
             raise
         finally:
             self._busy -= 1
