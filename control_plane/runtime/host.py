@@ -228,13 +228,14 @@ class Host:
         while True:
             self._announcer.announce(self._heartbeat(interval_s))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._pulse_now.wait(), interval_s)
+                async with asyncio.timeout(_until_next(interval_s)):
+                    await self._pulse_now.wait()
                 self._pulse_now.clear()
 
     async def _watch_health(self) -> None:
         # Apart from the pulse: a slow answer must not make the host silent, for which it would be killed.
         while True:
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(_until_next(self._interval_s))
             await asyncio.gather(*(replica.check_health() for replica in self.replicas.values()))
 
     def _heartbeat(self, interval_s: float) -> HostHeartbeat:
@@ -356,6 +357,15 @@ class Host:
                 correlation_id=command.correlation_id,
             )
         )
+
+
+def _until_next(interval_s: float) -> float:
+    """Return the seconds to the next multiple of the interval.
+
+    The monotonic clock is the same for every process of a machine, so all hosts speak in one moment and
+    whoever listens wakes up once for all of them (as with the coalescing of kernel timers).
+    """
+    return interval_s - clock.now_s() % interval_s
 
 
 def _mounted(replica: Replica) -> AsgiApp | None:

@@ -276,7 +276,8 @@ class Replica:
         try:
             answer: Any = component.health_check()
             if inspect.isawaitable(answer):
-                answer = await asyncio.wait_for(answer, timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    answer = await answer
             # Whatever JSON cannot say becomes text here, where a fault is still the component's own.
             detail = to_jsonable_python(dict(answer or {}), serialize_unknown=True)
             status = str(detail.pop("status", "ok"))

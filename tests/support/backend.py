@@ -131,13 +131,19 @@ class Backend:
         return self.launch.wait(timeout_s)
 
     def processes(self) -> list[psutil.Process]:
-        """Return every living process that this backend started, at any depth."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        """Return every living process that this backend started, at any depth.
+
+        Valkey writes its title over its environment, so it is found through its command line.
+        """
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return process.environ().get(MARK) == self.mark or f"{self.home}/" in " ".join(process.cmdline())
+        except psutil.Error:
+            return False
 
     def leftovers(self) -> list[str]:
         """Return what is still there: processes, sockets, temporary files."""
