@@ -22,7 +22,11 @@ from control_plane.supervisor import Supervisor
 
 log = logging.getLogger("coplane.launch")
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask for a stop; under `nohup` the end of the terminal does not."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hangs_up else ()))
 
 
 class Interrupted(LaunchError):
@@ -50,13 +54,13 @@ class Ending:
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
         """Let SIGINT, SIGTERM and SIGHUP ask."""
-        loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
+        loop, numbers = asyncio.get_running_loop(), stop_signals()
+        for number in numbers:
             loop.add_signal_handler(number, self.ask, number.name)
         try:
             yield
         finally:
-            for number in STOP_SIGNALS:
+            for number in numbers:
                 loop.remove_signal_handler(number)
 
 

@@ -28,7 +28,7 @@ from control_plane.connections import check
 from control_plane.control_servers import serving
 from control_plane.core import initial_state, order
 from control_plane.hosting import Hosting
-from control_plane.launch import STOP_SIGNALS, Interrupted, Launch
+from control_plane.launch import Interrupted, Launch, stop_signals
 from control_plane.launch_options import LaunchOptions, LaunchReporter
 from control_plane.runtime import clock, host_logging
 from control_plane.runtime.anchor_protocol import AnchorOptions
@@ -233,7 +233,7 @@ async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
     """Let signals cancel what comes before the launch listens to them by itself."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    for number in STOP_SIGNALS:
+    for number in stop_signals():
         loop.add_signal_handler(number, task.cancel)
     try:
         return await work
