@@ -1,4 +1,4 @@
-"""Nothing waits under `asyncio.wait_for`: on Python 3.11 it can lose a cancellation (use `asyncio.timeout`)."""
+"""Nothing waits under `asyncio.wait_for`, which can lose a cancellation on Python 3.11."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("package", ["components", "contracts", "control_plane"])
 def test_no_wait_can_lose_a_cancellation(package: str) -> None:
-    """See https://github.com/python/cpython/issues/86296, mended in 3.12."""
+    """`asyncio.timeout` cannot. See https://github.com/python/cpython/issues/86296, mended in 3.12."""
     sources = list((ROOT / package).rglob("*.py"))
 
     assert sources
