@@ -84,7 +84,8 @@ def render(rows: list[tuple[str, float, float, str]]) -> str:
         "# Launches in a row on a loaded machine",
         "",
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores with a busy loop on each. `ctl launch --detach` to its return, then `ctl stop` to its return.",
+        f"{os.cpu_count()} cores with a busy loop on each. `ctl launch --detach` to its return, "
+        "then `ctl stop` to its return.",
         "",
         f"{len(good)} of {len(rows)} got ready, stopped cleanly and left nothing.",
         "",
