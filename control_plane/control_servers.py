@@ -48,7 +48,9 @@ def _owner_only(runtime: RuntimeDir) -> socket.socket:
 
 def _token(runtime: RuntimeDir) -> str:
     """Return the bearer token of the TCP door; it is made once and stays between launches."""
-    if not runtime.token.exists():
-        with open(os.open(runtime.token, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    return runtime.token.read_text().strip()
+    with open(os.open(runtime.token, os.O_CREAT | os.O_RDWR, 0o600), "r+") as file:
+        token = file.read().strip()
+        if not token:  # new, or a launch died between making the file and writing it
+            token = secrets.token_urlsafe(32)
+            file.write(token)
+    return token

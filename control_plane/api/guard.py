@@ -65,7 +65,7 @@ class Guard:
     def _is_token(self, authorization: str) -> bool:
         scheme, _, token = authorization.partition(" ")
         is_same = secrets.compare_digest(token.strip().encode(), self._token)
-        return is_same and scheme.lower() == "bearer"
+        return bool(self._token) and is_same and scheme.lower() == "bearer"
 
 
 def _refused(why: str, fix: str = "") -> ControlError:
