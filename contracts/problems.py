@@ -42,7 +42,7 @@ def not_ready(component: str, *, headers: Headers = ()) -> Problem:
     """Return the 503 of a component that has no ready replica."""
     error = ComponentError(
         f"no replica of component '{component}' is ready",
-        fix=f'Try again, or run "ctl why {component}"',
+        fix=f'Try again, or run "ctl status {component}"',
         code="E5010",
     )
     return problem(503, error, headers=[(b"retry-after", b"%d" % RETRY_AFTER_S), *headers])

@@ -111,6 +111,8 @@ class Gateway:
                 await self._ask(replica, request)
             except Unanswered as exc:
                 answer = exc.answer
+                # The present one: the replicas of the route that was found may be gone meanwhile.
+                route = self._table.by_component[route.component]
                 replica = route.choose(other_than=replica) if exc.resend and may_repeat else None
             else:
                 return

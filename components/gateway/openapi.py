@@ -43,6 +43,30 @@ def merged(documents: Sequence[tuple[str, str, Document]], *, title: str) -> Doc
     }
 
 
+def is_document(value: Any) -> bool:
+    """Tell whether a component's answer has the shape that merging relies on; anybody may answer anything."""
+    if not (isinstance(value, dict) and _is_security(value.get("security"))):
+        return False
+    paths = value.get("paths", {})
+    if not (_holds_objects(paths) and _holds_objects(value.get("components", {}))):
+        return False
+    operations = [item[method] for item in paths.values() for method in _METHODS & item.keys()]
+    return all(
+        isinstance(operation, dict)
+        and isinstance(operation.get("operationId", ""), str)
+        and _is_security(operation.get("security"))
+        for operation in operations
+    )
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, dict) for item in value.values())
+
+
+def _is_security(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
+
+
 def _clashing_definitions(documents: Sequence[tuple[str, str, Document]]) -> set[Definition]:
     """Return what differs between components, and whatever refers to that."""
     seen: dict[Definition, Any] = {}

@@ -10,9 +10,10 @@ from typing import Any
 
 from fastapi.openapi.docs import get_swagger_ui_html
 
-from components.gateway.openapi import Document, merged
+from components.gateway.openapi import Document, is_document, merged
 from components.gateway.table import Route
 from contracts.component import AsgiApp, AsgiMessage, Directory, Receive, Scope, Send
+from contracts.errors import ConnectionBroken
 from contracts.problems import RETRY_AFTER_S, nobody_answers, send_problem
 from contracts.routing import routing_path
 
@@ -101,9 +102,9 @@ class OwnPages:
             async with asyncio.timeout(DOCUMENT_TIMEOUT_S):
                 await self._ask(route, _get(route.prefix.rstrip("/") + OPENAPI), reader.receive, reader.send)
             document = json.loads(reader.body)
-        except (TimeoutError, ValueError):
+        except (TimeoutError, ConnectionBroken, ValueError, RecursionError):
             return None
-        return document if reader.status == 200 and isinstance(document, dict) else None
+        return document if reader.status == 200 and is_document(document) else None
 
 
 class _Reader:

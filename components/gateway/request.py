@@ -148,7 +148,7 @@ def broke(component: str) -> Problem:
     """Return the 502 of a replica that broke before it answered."""
     error = ComponentError(
         f"the connection to component '{component}' broke before it answered",
-        fix=f'See "ctl why {component}"',
+        fix=f'See "ctl status {component}"',
         code="E5012",
     )
     return problem(502, error)

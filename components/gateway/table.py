@@ -57,6 +57,7 @@ class Table:
 
     def __init__(self, routes: Iterable[Route] = (), replicas: Iterable[Replica] = ()) -> None:
         self.routes = tuple(sorted(routes, key=lambda route: (route.prefix, route.component)))
+        self.by_component = {route.component: route for route in self.routes}
         self.replicas = frozenset(replicas)
         self.find = PrefixTable({route.prefix: route for route in self.routes}).find
 

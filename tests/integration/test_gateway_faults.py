@@ -256,6 +256,32 @@ class TestAnotherReplica:
             answers = {status_of(await exchange(stage, chunked)) for _ in range(4)}
         assert answers == {200, 502}
 
+    async def test_is_one_of_the_present_table(self, tmp_path: Path) -> None:
+        """The one that was there when the request came may have been replaced since."""
+        asked_first, die = asyncio.Event(), asyncio.Event()
+
+        async def die_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked_first.set()
+            await die.wait()
+            writer.close()
+
+        first, second, third = (writer_at(tmp_path / f"{n}.sock", n) for n in (1, 2, 3))
+        async with (
+            breaking(tmp_path / "1.sock", die_late),
+            breaking(tmp_path / "2.sock", die_late),
+            serving(naming("alive"), unix_socket(tmp_path / "3.sock")),
+            gateway_before({"o": hang}) as stage,
+            asyncio.TaskGroup() as tasks,
+        ):
+            stage.directory.set(first, second)
+            running = tasks.create_task(eventually(lambda: asked(stage, 200, ending=b"alive")))
+            await asked_first.wait()
+            stage.directory.set(third)
+            await eventually(lambda: asked(stage, 200, ending=b"alive"))
+            die.set()
+            await running
+        assert not stage.errors
+
     @pytest.mark.parametrize("where", WHERE)
     @pytest.mark.parametrize("method", ["GET", "POST"])
     async def test_takes_over_from_one_that_drains(self, where: Where, method: str) -> None:

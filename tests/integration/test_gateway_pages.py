@@ -112,6 +112,28 @@ async def test_a_component_that_hangs_does_not_hold_the_document_up(
     assert list(document["paths"]) == ["/writer/items/{number}"]
 
 
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"paths": null}',
+        b'{"paths": {"/x": {"get": 1}}}',
+        b'{"components": {"schemas": 1}}',
+        b"[" * 9_000,
+        None,
+    ],
+)
+async def test_a_component_whose_document_is_none_is_left_out(where: Where, answer: bytes | None) -> None:
+    async def odd(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": answer or b"{", "more_body": answer is None})
+        assert answer, "it breaks off"
+
+    async with gateway_before({"writer": app_with("text"), "odd": odd}, where=where) as stage:
+        status, document = await get(stage, "/openapi.json")
+    assert (status, list(document["paths"])) == (200, ["/writer/items/{number}"])
+
+
 async def test_openapi_follows_the_table() -> None:
     async with gateway_before({"writer": app_with("text")}, where="local") as stage:
         assert list((await get(stage, "/openapi.json"))[1]["paths"]) == ["/writer/items/{number}"]
