@@ -74,7 +74,8 @@ class Connection:
             self.close()
             return
         for line in lines:
-            self._on_line(self, line)
+            if self._open:  # a peer that is gone must not take control any more
+                self._on_line(self, line)
         if not data:
             self.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import stat
 import time
 
@@ -318,6 +319,15 @@ class TestEnd:
             assert await anchor.said("one", "ended") == {"reason": "sigterm"}
             await eventually(lambda: not processes_in(anchor.runtime), 15)
             assert not list(anchor.runtime.home.glob("*.sock"))
+
+    async def test_a_control_plane_that_left_in_the_middle_of_its_words_is_none(self) -> None:
+        with anchored(orphan_grace_s=0.3) as anchor:
+            await (await anchor.connect()).signal("nobody", signal.SIGTERM)  # it serves
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(str(anchor.runtime.anchor_socket))
+                peer.sendall(b'{"op": "hello", "id": 1, "pid": 1}\n' * 2)
+
+            await eventually(lambda: gone(anchor.pid))
 
     async def test_a_control_plane_that_comes_back_in_time_finds_everything(self) -> None:
         with anchored(orphan_grace_s=1.0) as anchor:
