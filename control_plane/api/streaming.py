@@ -65,7 +65,7 @@ class StreamedAnswer(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
 
         async def write(text: str) -> None:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": _bytes(text), "more_body": True})
 
         async with asyncio.TaskGroup() as tasks:
             works = {
@@ -88,6 +88,11 @@ class StreamedAnswer(Response):
         while True:
             await asyncio.sleep(KEEP_ALIVE_S)
             await write(self._form.keep_alive)
+
+
+def _bytes(text: str) -> bytes:
+    # Half a surrogate pair, which UTF-8 cannot say, becomes the escape that JSON has for it.
+    return text.encode(errors="backslashreplace")
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -131,7 +131,8 @@ def _event(fields: dict[str, str]) -> ServerSentEvent:
     event = ServerSentEvent(
         fields.get("id", ""), fields.get("event", ""), json.loads(fields.get("data", "null"))
     )
-    if event.event == "error":
+    # What has an id is an entry of the event stream, and its type is whatever somebody wrote there.
+    if event.event == "error" and not event.id:
         raise CoplaneError.from_dict(event.data)
     return event
 

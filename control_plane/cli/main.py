@@ -6,6 +6,7 @@ Only the verb that was asked for is imported, and it imports what is heavy when 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -59,6 +60,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `ctl` and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _say_everything()
     try:
         exit_code = _run(arguments)
         sys.stdout.flush()
@@ -77,6 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(f"ctl failed by a fault of its own: {type(exc).__name__}: {exc}", file=sys.stderr)
         return ExitCode.FAILED
+
+
+def _say_everything() -> None:
+    """Escape what the terminal's encoding cannot say, such as half a surrogate pair of a log line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from contracts.errors import CoplaneError
@@ -56,6 +56,9 @@ class Style:
         return f"{shown}… ({more} more characters)" if more > 0 else shown
 
 
+_PLAIN = Style(colour=False)
+
+
 def style_of(stream: TextIO, *, no_color: bool) -> Style:
     """Return the style for a stream: https://no-color.org, and nothing where nobody sees colours."""
     wanted = not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -73,6 +76,7 @@ class Cell:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], style: Style) -> list[str]:
     """Return the lines of a table whose columns are aligned; the last column is as long as it likes."""
+    rows = [[replace(cell, text=_PLAIN.harmless(cell.text)) for cell in row] for row in rows]
     head = [Cell(text, "dim", rows[0][i].right if rows else False) for i, text in enumerate(headers)]
     widths = [max(len(row[i].text) for row in (head, *rows)) for i in range(len(headers))]
     return [

@@ -29,7 +29,7 @@ _HEADERS = ("COMPONENT", "REPLICA", "STATE", "PID", "UPTIME", "RESTARTS", "HEALT
 
 def status_lines(status: Status, components: Sequence[Status], style: Style) -> list[str]:
     """Return a head line and the table of the components that were asked for."""
-    rows = [row for component in components for row in _rows(component, style)]
+    rows = [row for component in components for row in _rows(component)]
     return [_head(status, style), "", *table(_HEADERS, rows, style)]
 
 
@@ -78,16 +78,16 @@ def _head(status: Status, style: Style) -> str:
     return "  ".join(parts)
 
 
-def _rows(component: Status, style: Style) -> Iterator[list[Cell]]:
+def _rows(component: Status) -> Iterator[list[Cell]]:
     name = component["name"]
     for replica in component["replicas"]:
-        yield [Cell(name), *_replica_cells(replica, style)]
+        yield [Cell(name), *_replica_cells(replica)]
         name = ""
     if not component["replicas"]:
         yield [Cell(name), Cell("-"), state_cell(component["state"]), *[Cell("")] * (len(_HEADERS) - 3)]
 
 
-def _replica_cells(replica: Status, style: Style) -> list[Cell]:
+def _replica_cells(replica: Status) -> list[Cell]:
     return [
         Cell(replica["id"]),
         state_cell(replica["state"]),
@@ -96,7 +96,7 @@ def _replica_cells(replica: Status, style: Style) -> list[Cell]:
         Cell(str(replica["restarts"]), "yellow" if replica["restarts"] else "", right=True),
         _health_cell(replica["health"]),
         Cell(f"{replica['rss_bytes'] / 1e6:.0f} MB" if replica["rss_bytes"] else "-", right=True),
-        Cell(_reason(replica, style)),
+        Cell(_reason(replica)),
     ]
 
 
@@ -108,8 +108,8 @@ def _health_cell(health: Status | None) -> Cell:
     )
 
 
-def _reason(replica: Status, style: Style) -> str:
-    parts = [Style(colour=False).harmless(replica["reason"].replace("\n", " "))] if replica["reason"] else []
+def _reason(replica: Status) -> str:
+    parts = [replica["reason"].replace("\n", " ")] if replica["reason"] else []
     if replica.get("retry_in_s") is not None:
         parts.append(f"again in {replica['retry_in_s']:.1f} s")
     return "; ".join(parts)

@@ -79,6 +79,8 @@ def _structured(text: str, label: str) -> LogLine | None:
         message = record["message"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    if not datetime.min.year < at.year < datetime.max.year:
+        return None  # no local time can be told of it
     return LogLine(
         at=at if at.tzinfo else at.replace(tzinfo=UTC),
         message=str(message),

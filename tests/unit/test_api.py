@@ -15,8 +15,10 @@ import pytest
 
 from contracts.errors import BusError, ControlError, NoControlPlane, NotDoneInTime
 from contracts.messages import RestartRequest, ScaleRequest
+from control_plane import control_servers
 from control_plane.api.app import create_app
 from control_plane.cli.client import ControlClient
+from control_plane.runtime.paths import RuntimeDir
 from tests.support.fake_control_plane import LEDGER, REPORT, FakeController, serving, status
 from tests.support.wait import eventually
 
@@ -195,6 +197,12 @@ class TestEvents:
             with pytest.raises(BusError, match="E4001 gone"):
                 await blocking(list, events)
 
+    async def test_an_entry_may_have_any_type(self, controller: FakeController, tmp_path: Path) -> None:
+        controller.entries = [("9-1", {"type": "error", "data": "\ud800"})]
+        async with owned(controller, tmp_path) as client:
+            (event,) = await blocking(list, client.events("/v1/events"))
+        assert (event.event, event.data["data"]) == ("error", "\ud800")
+
     async def test_logs_are_streamed_as_they_are_written(
         self, controller: FakeController, tmp_path: Path
     ) -> None:
@@ -221,6 +229,18 @@ class TestTheDoorWithAToken:
     ) -> None:
         async with public(controller, tmp_path) as port:
             assert await blocking(ask, port, {"authorization": authorization}) == 401
+
+    async def test_a_token_file_that_was_never_written_opens_nothing(
+        self, controller: FakeController, tmp_path: Path
+    ) -> None:
+        runtime = RuntimeDir.open(tmp_path, {})
+        runtime.token.touch()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with control_servers.serving(controller, runtime, listener):
+                port = listener.getsockname()[1]
+                token = runtime.token.read_text()
+                assert await blocking(ask, port, {"authorization": "Bearer "}) == 401
+                assert await blocking(ask, port, {"authorization": f"Bearer {token}"}) == 200
 
     @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "127.0.0.1:8900", "ops.example"])
     async def test_our_own_names_are_answered(

@@ -246,6 +246,16 @@ class TestLogs:
 
         assert {line["component"] for line in lines} == {"writer", "critic"}
 
+    def test_half_a_surrogate_pair_is_shown_as_json_has_it(self, logs: Path, project: Path) -> None:
+        (logs / "writer-1.log").write_text(
+            '{"at": "2026-01-01T00:00:00+00:00", "message": "file \\udc80", "logger": "x"}\n'
+        )
+        ctl = [sys.executable, "-m", "control_plane.cli", "logs", "writer", "--config", project / "ctl.toml"]
+
+        done = subprocess.run([*ctl, "--json"], capture_output=True, text=True, check=True)
+
+        assert json.loads(done.stdout)["message"] == "file \udc80"
+
     def test_a_name_without_logs_is_an_error_with_the_near_miss(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -290,6 +300,12 @@ class TestShowing:
 
         assert table(("X", "N"), rows, Style(colour=False)) == ["X       N", "a       1", "long  100"]
         assert table(("X", "N"), rows, Style(colour=True))[1] == "\x1b[31ma\x1b[0m       1"
+
+    @pytest.mark.parametrize("colour", [False, True])
+    def test_a_cell_has_no_control_over_the_terminal(self, colour: bool) -> None:
+        rows = [[Cell("\x1b]0;title\x07bad\x1b[2J"), Cell("next")]]
+
+        assert table(("X", "N"), rows, Style(colour=colour))[1] == "bad  next"
 
     def test_colours_stay_where_a_terminal_shows_them_and_nothing_else_does(self) -> None:
         text = "\x1b[2J\x1b[31mred\x1b[0m\x1b]0;title\x07\x9b5n\u202e"

@@ -23,7 +23,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def record(message: str, *, after_s: float = 0, **fields: Any) -> str:
     at = (NOON + timedelta(seconds=after_s)).isoformat()
-    return json.dumps({"at": at, "level": "info", "message": message, **fields}) + "\n"
+    return json.dumps({"at": at, "level": "info", "message": message} | fields) + "\n"
 
 
 def append(path: Path, text: str | bytes) -> None:
@@ -86,6 +86,14 @@ class TestHistory:
         append(tmp_path / "writer-1.log", junk + b"\n" + record("after").encode())
 
         assert len(messages(LogReader(tmp_path))) == 2
+
+    @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"])
+    def test_a_time_at_the_end_of_time_is_none(self, tmp_path: Path, at: str) -> None:
+        append(tmp_path / "writer-1.out.log", record("x", at=at))
+
+        (line,) = LogReader(tmp_path).read()
+
+        assert line.at.year not in (1, 9999)
 
     def test_a_line_of_megabytes_is_cut_and_the_next_one_is_whole(self, tmp_path: Path) -> None:
         append(tmp_path / "writer-1.out.log", b"x" * (3 * MAX_LINE_BYTES) + b"\nnext\n")
