@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,26 @@ class TestStatus:
 
         assert (done.returncode, done.stdout) == (1, "")
         assert "E3002 unknown component 'wirter'. Did you mean 'writer'?" in done.stderr
+
+    def test_watch_never_scrolls_a_small_terminal(self, place: Place) -> None:
+        place.serve()
+        main_fd, terminal_fd = os.openpty()
+        termios.tcsetwinsize(terminal_fd, (4, 30))
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "control_plane.cli", "status", "--watch"],
+            env=place.env,
+            stdout=terminal_fd,
+        )
+        try:
+            drawn = b""
+            while b"\x1b[J" not in drawn:
+                drawn += os.read(main_fd, 65_536)
+        finally:
+            watching.kill()
+            watching.wait()
+            os.close(terminal_fd)
+            os.close(main_fd)
+        assert (drawn.count(b"\n"), drawn.startswith(b"\x1b[?7l")) == (3, True)
 
     def test_watch_prints_until_it_is_interrupted(self, place: Place) -> None:
         place.serve()

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("show", "validate", "schema"),
+        metavar="show|validate|schema",
         help="show: print the settings in force; validate: check them; schema: print the JSON Schema",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterable
 
@@ -63,7 +64,12 @@ def _watch(args: argparse.Namespace, statuses: Iterable[Status]) -> int:
 
 def _draw(lines: list[str]) -> None:
     if sys.stdout.isatty():
-        # Home, each line cleared to its end, then everything below: no flicker, and nothing scrolls.
-        print("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", end="", flush=True)
+        rows = shutil.get_terminal_size().lines
+        if len(lines) >= rows:
+            lines = [*lines[: rows - 2], f"… {len(lines) - rows + 2} more lines"]
+        # Home, each line cut at the edge (DECAWM) and cleared to its end, then everything below: no flicker,
+        # and nothing wraps or scrolls.
+        drawn = "".join(f"{line}\x1b[K\n" for line in lines)
+        print(f"\x1b[?7l\x1b[H{drawn}\x1b[J\x1b[?7h", end="", flush=True)
     else:
         print("\n".join([*lines, ""]), flush=True)
