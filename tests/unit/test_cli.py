@@ -110,6 +110,10 @@ class TestErrors:
             (["host", "wirter"], "E1001 unknown component 'wirter'. Did you mean 'writer'?"),
             (["host", "writer"], "E1010 there is no bus that this host could share"),
             (["host", "writer", "--listen", "here"], "E1009 --listen 'here' is no address"),
+            (["host", "writer", "--listen", "tcp://"], "E1009 --listen 'tcp://' is no address"),
+            (["host", "writer", "--listen", "tcp://h:x"], "E1009 --listen 'tcp://h:x' is no address"),
+            (["host", "writer", "--listen", "unix:///"], "E1009 --listen 'unix:///' is no address"),
+            (["host", "writer", "--replica", "../x", "--listen", "x"], "E1009 --replica '../x' is no id"),
         ],
     )
     def test_what_is_wrong_is_said_on_stderr_with_exit_code_2(

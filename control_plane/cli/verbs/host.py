@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -50,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
     spec = host_spec(args, loaded, RuntimeDir.open(loaded.project, os.environ))
     os.chdir(spec.project)
     sys.path.insert(0, spec.project)
-    return run_host(spec)
+    exit_code = run_host(spec)
+    if exit_code:
+        print(f"the host failed; see {Path(spec.home) / 'logs' / f'{spec.label}.log'}", file=sys.stderr)
+    return exit_code
 
 
 def host_spec(args: argparse.Namespace, loaded: Loaded, runtime: RuntimeDir) -> HostSpec:
@@ -65,6 +69,8 @@ def host_spec(args: argparse.Namespace, loaded: Loaded, runtime: RuntimeDir) -> 
     component = _component(loaded.settings, args.name)
     node = os.uname().nodename
     replica = args.replica or f"{component.name}-{_own_number(node)}"
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]", replica):  # it names files
+        raise ConfigError(f"--replica {replica!r} is no id", fix="Write one such as writer-7", code="E1009")
     host_id = f"{node}-{replica}"
     return HostSpec(
         id=host_id,
@@ -98,7 +104,7 @@ def _own_number(node: str) -> int:
 
 
 def _checked(address: str) -> str:
-    if not address.startswith(("unix:///", "tcp://")):
+    if not re.fullmatch(r"unix:///.*[^/]|tcp://([^:/@]+|\[[0-9a-fA-F:]+\]):\d{1,5}", address):
         raise ConfigError(
             f"--listen {address!r} is no address", fix="Write unix:///path or tcp://host:port", code="E1009"
         )
