@@ -79,7 +79,7 @@ def bus_error(exc: Exception, url: str) -> BusError:
             fix="check user and password in [bus] url",
             code="E4002",
         )
-    if isinstance(exc, _FOR_NOW) or why.startswith(("BUSY", "MISCONF")):
+    if isinstance(exc, _FOR_NOW) or why.startswith(("BUSY", "MISCONF", "UNBLOCKED")):
         return BusUnavailable(
             f"no usable bus at {address}", why=why, fix="check that the server runs and [bus] url"
         )
@@ -125,6 +125,8 @@ def _pool(kind: type[ConnectionPool], url: str, max_connections: int, **options:
             url,
             max_connections=max_connections,
             decode_responses=True,
+            # Anybody may write to a stream; what is no text must not stop its reader.
+            encoding_errors="backslashreplace",
             protocol=2,
             # No time limit of redis-py's own: it sends under `asyncio.wait_for`, which on Python 3.11 loses
             # a cancellation that comes in the same turn as the answer. Callers use `asyncio.timeout`.

@@ -20,11 +20,16 @@ def dead_letter_fields(
     trace = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
     return {
         **delivery.entry.fields,
-        "error": f"{type(error).__name__}: {error}",
-        "traceback": trace[-TRACEBACK_CHARS:],
+        "error": _readable(f"{type(error).__name__}: {error}"),
+        "traceback": _readable(trace[-TRACEBACK_CHARS:]),
         "stream": stream,
         "group": group,
         "original_id": delivery.entry.id,
         "deliveries": str(delivery.deliveries),
         "dead_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def _readable(text: str) -> str:
+    # The name of a file that is not UTF-8 holds lone surrogates, which no bus takes.
+    return text.encode(errors="backslashreplace").decode()

@@ -122,7 +122,7 @@ class MemoryStream:
     def read(self, group: Group, consumer: str, count: int, now_s: float) -> list[Delivery]:
         """Hand the next unread entries to the consumer."""
         group.read_at_s = now_s
-        place = group.place
+        place = max(group.place, self._trimmed)  # a log is trimmed, whoever has read it
         start = place - self._trimmed
         entries = self._entries[start : start + count]
         for offset, entry in enumerate(entries):

@@ -159,7 +159,9 @@ class MemoryTransport:
 
     async def renew(self, stream: str, group: str, consumer: str, ids: Collection[str]) -> None:
         """Show a sign of life for entries this consumer holds."""
-        for one in self._group(stream, group).held_by(consumer):
+        found = self._group(stream, group)
+        found.read_at_s = self._now_s()  # a reader whose handlers take long reads nothing, and is alive
+        for one in found.held_by(consumer):
             if one.entry.id in ids:
                 one.since_s = self._now_s()
 

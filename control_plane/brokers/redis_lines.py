@@ -29,7 +29,7 @@ class SharedLine:
 
     def __init__(self, dial: Dial) -> None:
         self._connection = dial()
-        self._asked: deque[tuple[Command, asyncio.Future[Any]]] = deque()
+        self._asked: deque[tuple[bytes, asyncio.Future[Any]]] = deque()
         self._talking: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -37,8 +37,10 @@ class SharedLine:
         """Send a command and return its answer."""
         if self._closed:
             raise _closed()
+        # Packed here, so that what cannot be sent fails its caller alone, not the whole batch.
+        packed = b"".join(self._connection.pack_command(*command))
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked.append((command, answer))
+        self._asked.append((packed, answer))
         if self._talking is None or self._talking.done():
             self._talking = asyncio.create_task(self._talk(), name="bus-commands")
         return await answer
@@ -66,9 +68,9 @@ class SharedLine:
                 _fail(batch, _closed())
                 raise
 
-    async def _exchange(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
+    async def _exchange(self, batch: list[tuple[bytes, asyncio.Future[Any]]]) -> None:
         await open_fresh(self._connection)
-        packed = self._connection.pack_commands([command for command, _ in batch])
+        packed = b"".join(command for command, _ in batch)
         async with answer_within(ANSWER_TIMEOUT_S):
             await self._connection.send_packed_command(packed)
             for _, answer in batch:
@@ -149,7 +151,7 @@ def _closed() -> redis_errors.ConnectionError:
     return redis_errors.ConnectionError("the transport is closed")
 
 
-def _fail(batch: Iterable[tuple[Command, asyncio.Future[Any]]], exc: Exception) -> None:
+def _fail(batch: Iterable[tuple[bytes, asyncio.Future[Any]]], exc: Exception) -> None:
     for _, answer in batch:
         _settle(answer, exc)
 

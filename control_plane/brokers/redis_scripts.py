@@ -144,11 +144,16 @@ return taken
 )
 
 # ARGV: group, consumer, id. Returns the new count, 0 where another consumer has it by now.
+# An entry that was deleted cannot be claimed (XCLAIM would drop it, unaccounted for): whoever found it
+# may bury it.
 REDELIVER = Script(
     """
-local one = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])[1]
+local one = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)[1]
 if not one then return 0 end
-redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', one[4] + 1, 'JUSTID')
+if redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1] then
+  if one[2] ~= ARGV[2] then return 0 end
+  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', one[4] + 1, 'JUSTID')
+end
 return one[4] + 1
 """
 )

@@ -276,7 +276,7 @@ class RedisTransport:
 
     def _explain(self, exc: Exception) -> Exception:
         why = str(exc)
-        if "NOGROUP" in why or "UNBLOCKED" in why:
+        if "NOGROUP" in why or "UNBLOCKED the stream" in why:
             return GroupMissing(why)
         if "no such key" in why:
             return _NoSuchKey(why)

@@ -35,16 +35,16 @@ class ChangeFeed:
     @asynccontextmanager
     async def follow(self, prefix: str) -> AsyncIterator[Mailbox]:
         """Deliver notices of names that begin with `prefix`; "everything" once they are sure to come."""
-        with self._notifier.follow(prefix) as mailbox:
-            if self._subscribed:
-                mailbox.put_everything()
-            if self._reader is None:
-                self._reader = asyncio.create_task(self._read_for_ever(), name=self._channel)
-            try:
+        try:
+            with self._notifier.follow(prefix) as mailbox:
+                if self._subscribed:
+                    mailbox.put_everything()
+                if self._reader is None:
+                    self._reader = asyncio.create_task(self._read_for_ever(), name=self._channel)
                 yield mailbox
-            finally:
-                if self._notifier.followers == 1:
-                    await self._stop()
+        finally:
+            if not self._notifier.followers:
+                await self._stop()
 
     async def _stop(self) -> None:
         reader, self._reader, self._subscribed = self._reader, None, False

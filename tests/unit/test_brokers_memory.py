@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from control_plane.brokers import StreamFull
 from control_plane.brokers.memory_transport import MemoryTransport
 
 pytestmark = pytest.mark.anyio
@@ -50,3 +51,17 @@ async def test_readers_leave_nothing_behind() -> None:
         await transport.tail({BUS: "0-0"}, count=1, block_s=0.001)
     assert not transport._tailers[BUS]
     assert not transport._readers[BUS, "writer"]._waiting
+
+
+async def test_a_broadcast_group_whose_handler_takes_long_is_not_abandoned() -> None:
+    """Its subscription has no room to read, but it renews what it holds."""
+    times_s = [0.0]
+    transport = MemoryTransport(abandoned_s=10.0, now_s=lambda: times_s[-1])
+    await transport.ensure_group(BUS, "writer.writer-1")
+    entry_id = await transport.append(BUS, {"data": "1"}, max_len=1, keep=1)
+    await transport.read_group(BUS, "writer.writer-1", "writer-1", count=1, block_s=0.0)
+    for now_s in (6.0, 12.0):
+        times_s.append(now_s)
+        await transport.renew(BUS, "writer.writer-1", "writer-1", [entry_id])
+    with pytest.raises(StreamFull):
+        await transport.append(BUS, {"data": "2"}, max_len=1, keep=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections import Counter
 
@@ -221,6 +222,22 @@ class TestAFailingHandler:
         dead = await eventually(lambda: two_dead(transport))
         assert sorted(entry.fields["error"] for entry in dead) == ["CancelledError: ", "SystemExit: 1"]
         assert seen == [2]
+
+    async def test_may_name_a_file_that_is_no_text(
+        self, make_broker: MakeBroker, transport: StreamTransport
+    ) -> None:
+        """Python keeps the bytes of such a name as lone surrogates, which no bus takes."""
+        broker = make_broker()
+
+        @broker.subscriber("chapters", max_deliveries=1)
+        async def write(chapter: Chapter) -> None:
+            raise FileNotFoundError(os.fsdecode(b"caf\xe9"))
+
+        await broker.start()
+        await broker.publish(Chapter(number=1), "chapters")
+        (dead,) = await eventually(lambda: transport.range(DEAD))
+        assert dead.fields["error"] == r"FileNotFoundError: caf\udce9"
+        assert r"caf\udce9" in dead.fields["traceback"]
 
 
 async def two_dead(transport: StreamTransport) -> list[object]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from redis.asyncio import Redis
 
-from control_plane.brokers import BusBroker, StreamTransport, open_transport
+from control_plane.brokers import BusBroker, BusUnavailable, StreamTransport, open_transport
 from control_plane.brokers.memory_transport import MemoryTransport
 from control_plane.connections import connect
 from tests.conformance.broker.conftest import IMPATIENT, MakeBroker
@@ -205,10 +205,54 @@ class TestAServerThatIsGone:
         await broker.stop()
         await transport.close()
 
+    @pytest.mark.parametrize("holder", ["writer-1", "writer-9"])
+    async def test_an_entry_deleted_while_it_was_held_is_buried(self, redis_url: str, holder: str) -> None:
+        """Once, whoever held it: a claim that never comes to an end would keep the reader busy."""
+        transport = await open_transport(redis_url)
+        broker = BusBroker(
+            app="novel", component="writer", replica="writer-1", transport=transport, settings=IMPATIENT
+        )
+        seen = subscribe(broker)
+        await transport.ensure_group(BUS, "writer")
+        entry_id = await broker.publish({"number": 1}, "chapters")
+        await transport.read_group(BUS, "writer", holder, count=1, block_s=0.0)
+        async with connect(redis_url) as client:
+            await client.xdel(BUS, entry_id)
+        await broker.start()
+        await broker.publish({"number": 2}, "chapters")
+        await eventually(lambda: acknowledged(transport, 1))
+        await eventually(lambda: buried(transport, 1))
+        assert seen == [2]
+        (dead,) = await transport.range("novel:dead:chapters")
+        assert dead.fields["error"] == "Undeliverable: the entry was deleted before it was handled"
+        await broker.stop()
+        await transport.close()
+
+    async def test_a_read_that_the_server_breaks_off_says_that_the_bus_is_away(self, redis_url: str) -> None:
+        """A server that becomes a replica ends blocked reads so; there is no group that could be missing."""
+        transport = await open_transport(redis_url)
+        reading = asyncio.ensure_future(transport.tail({BUS: "0-0"}, count=1, block_s=5.0))
+        async with connect(redis_url) as client:
+            await eventually(lambda: unblock(client))
+        with pytest.raises(BusUnavailable, match="UNBLOCKED"):
+            await reading
+        await transport.close()
+
+
+async def unblock(client: Redis) -> bool:
+    """End the blocked read of whoever has one, with an error; return whether there was one."""
+    blocked = [int(each["id"]) for each in await client.client_list() if each["cmd"] == "xread"]
+    return any([await client.client_unblock(id_, error=True) for id_ in blocked])
+
 
 async def acknowledged(transport: StreamTransport, count: int) -> bool:
     """Return whether the ledger says so."""
     return (await transport.ledger(BUS, "writer")).acknowledged == count
+
+
+async def buried(transport: StreamTransport, count: int) -> bool:
+    """Return whether the ledger says so."""
+    return (await transport.ledger(BUS, "writer")).dead == count
 
 
 async def delete(transport: StreamTransport, url: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from control_plane.brokers import GroupMissing, StreamTransport
+from contracts.errors import BusError
+from control_plane.brokers import GroupMissing, StreamTransport, open_transport
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +30,30 @@ class TestLogs:
         assert info is not None
         assert 100 <= info.length <= 300
         assert info.accepted == 1000
+
+    async def test_a_group_reads_what_is_left_of_a_log(self, transport: StreamTransport) -> None:
+        """A log is trimmed without asking its readers."""
+        await transport.ensure_group("novel:ctl:requests", "control-plane")
+        for n in range(1000):
+            await transport.append_log("novel:ctl:requests", {"n": str(n)}, max_len=100)
+        info = await transport.info("novel:ctl:requests")
+        taken = await transport.read_group("novel:ctl:requests", "control-plane", "one", count=999, block_s=0)
+        assert info is not None
+        assert [one.entry.fields["n"] for one in taken] == [str(n) for n in range(1000 - info.length, 1000)]
+
+    async def test_what_cannot_be_sent_fails_its_caller_alone(self, redis_url: str) -> None:
+        """Commands of many callers go out together."""
+        transport = await open_transport(redis_url)
+        payloads: list[Any] = [object(), "good"]
+        async with asyncio.timeout(10.0):
+            bad, good = await asyncio.gather(
+                *(transport.append_log(BUS, {"data": data}, max_len=9) for data in payloads),
+                return_exceptions=True,
+            )
+        assert isinstance(bad, BusError)
+        assert bad.code == "E4003"
+        assert good == await transport.last_id(BUS)
+        await transport.close()
 
     async def test_a_range_reads_both_ways(self, transport: StreamTransport) -> None:
         ids = await fill(transport, 5)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -157,6 +157,17 @@ async def test_nothing_is_connected_for_changes_while_nobody_follows(
         return await listeners() == 0
 
     await eventually(nobody_listens)
+
+
+async def test_a_follower_that_comes_as_the_last_one_goes_leaves_nothing_behind(state: RedisState) -> None:
+    leaving = AsyncExitStack()
+    await leaving.enter_async_context(state._feed.follow("state:a"))
+    gone = asyncio.ensure_future(leaving.aclose())
+    await asyncio.sleep(0)
+    async with state._feed.follow("state:b"):
+        assert not gone.done()
+    await gone
+    assert state._feed._reader is None
 
 
 async def test_a_key_that_expires_during_an_outage_is_seen_to_be_gone(
