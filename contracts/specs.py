@@ -129,13 +129,15 @@ class ReplicaSpec(Spec):
 class HostSpec(Spec):
     """Everything a host needs to know to run; it crosses a process boundary as JSON.
 
-    `label` names the host's own log files: the replica's id, or the group that shares the host.
+    `label` names the host's own log files: the replica's id, or the group that shares the host. `epoch`
+    is that of the control plane that wanted the host; one that takes over has a higher one.
     `public_fd` is an inherited listening socket for the gateway. `autostart` is for hosts that
     somebody else placed (`ctl host NAME`): they start their replicas without waiting for a command.
     """
 
     id: str
     label: str
+    epoch: int = 1
     app: Name
     mode: Mode
     node: str = "local"

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Coroutine, Iterator
+from types import FrameType
 from typing import Any
 
 from contracts.errors import DECLARATION_CODES, CoplaneError, ExitCode, LaunchError, NotReadyInTime
@@ -21,6 +23,8 @@ from control_plane.runtime.paths import RuntimeDir
 from control_plane.supervisor import Supervisor
 
 log = logging.getLogger("coplane.launch")
+
+SIGNALS_TO_EXIT = 3
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
@@ -37,9 +41,14 @@ class Interrupted(LaunchError):
 
 
 class Ending:
-    """What signals ask for: a stop, and after that a forced one."""
+    """What signals ask for: a stop, after that a forced one, and the third time the end of this process.
+
+    The third needs no event loop: a component that blocks the loop, or swallows its cancellation, must not
+    be able to hold the launch. What it leaves behind is cleaned up by the next launch.
+    """
 
     def __init__(self) -> None:
+        self._signals = 0
         self.asked = asyncio.Event()
         self.forced = asyncio.Event()
         self.reason = ""
@@ -55,13 +64,21 @@ class Ending:
     def on_signals(self) -> Iterator[None]:
         """Let SIGINT, SIGTERM and SIGHUP ask."""
         loop, numbers = asyncio.get_running_loop(), stop_signals()
+
+        def arrived(number: int, _frame: FrameType | None) -> None:
+            self._signals += 1
+            if self._signals >= SIGNALS_TO_EXIT:
+                os._exit(ExitCode.INTERRUPTED)
+            loop.call_soon_threadsafe(self.ask, signal.Signals(number).name)
+
         for number in numbers:
-            loop.add_signal_handler(number, self.ask, number.name)
+            loop.remove_signal_handler(number)
+        previous = {number: signal.signal(number, arrived) for number in numbers}
         try:
             yield
         finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 class Launch:

@@ -36,6 +36,7 @@ from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public, url_of
 from control_plane.stores import open_state
 from control_plane.supervisor import Identity, Supervisor
+from control_plane.takeover import takes_over
 
 BUS_TIMEOUT_S = 10.0
 BUS_PAUSE_S = 0.02
@@ -76,6 +77,15 @@ class Bus:
 
     transport: StreamTransport
     state: SharedState
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A launch that is ready to take charge."""
+
+    supervisor: Supervisor
+    launch: Launch
+    control_socket: socket.socket
 
 
 def run_launch(options: LaunchOptions, reporter: LaunchReporter) -> int:
@@ -141,6 +151,7 @@ def _occupied(runtime: RuntimeDir) -> Iterator[None]:
 
 
 def _run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
+    _takes_over(blueprint)  # in one process there is nothing to take over: what is left is ended
     blueprint.runtime.clean_stale()
     public = _bind_gateway(blueprint)
     handler = host_logging.configure(blueprint.runtime.logs, label="control")
@@ -160,7 +171,8 @@ async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, public: 
         hosting = InlineHosting(
             blueprint.runtime, transport=bus.transport, state=bus.state, public_socket=public, tasks=tasks
         )
-        return await _supervise(blueprint, reporter, bus, hosting, url_of(public))
+        prepared = await _prepare(blueprint, reporter, bus, hosting, url_of(public))
+        return await _conduct(blueprint, prepared)
 
 
 # Many processes.
@@ -173,7 +185,7 @@ def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     runtime = blueprint.runtime
     public: socket.socket | None = None
     anchor_pid: int | None = None
-    if not runtime.anchor_alive():
+    if not _takes_over(blueprint):
         runtime.clean_stale()
         if not blueprint.embedded_bus:
             asyncio.run(check(blueprint.bus_url, timeout_s=BUS_TIMEOUT_S))
@@ -186,7 +198,7 @@ def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
         return _run_loop(_serve_anchored(blueprint, reporter, public))
     finally:
         if anchor_pid is not None:
-            _end_anchor(anchor_pid, timeout_s=stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S)
+            _end_anchor(anchor_pid, timeout_s=_anchor_bound_s(blueprint))
         host_logging.release(handler)
         if public is not None:
             public.close()
@@ -201,14 +213,21 @@ async def _serve_anchored(
     anchor = await AnchorClient.connect(
         blueprint.runtime.anchor_socket, pid=os.getpid(), timeout_s=ANCHOR_TIMEOUT_S
     )
+    in_charge = public is not None
     try:
         async with _bus(blueprint) as bus:
             hosting = AnchoredHosting(
                 anchor, blueprint.runtime, bus_url=blueprint.bus_url, public_fd=anchor.public_fd
             )
-            return await _supervise(blueprint, reporter, bus, hosting, anchor.public_url)
+            prepared = await _prepare(blueprint, reporter, bus, hosting, anchor.public_url)
+            in_charge = True
+            return await _conduct(blueprint, prepared)
     finally:
-        await anchor.shutdown(timeout_s=stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S)
+        if in_charge:
+            await anchor.shutdown(timeout_s=_anchor_bound_s(blueprint))
+        else:
+            # A takeover that fails leaves the backend as it was, for the next one to try.
+            anchor.close()
 
 
 def _end_anchor(pid: int, *, timeout_s: float) -> None:
@@ -222,6 +241,20 @@ def _end_anchor(pid: int, *, timeout_s: float) -> None:
 
 
 # Both.
+
+
+def _takes_over(blueprint: Blueprint) -> bool:
+    return takes_over(
+        blueprint.runtime,
+        blueprint.settings,
+        blueprint.mode,
+        bus_url=blueprint.bus_url,
+        timeout_s=_anchor_bound_s(blueprint),
+    )
+
+
+def _anchor_bound_s(blueprint: Blueprint) -> float:
+    return stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S
 
 
 def _run_loop(work: Coroutine[Any, Any, int]) -> int:
@@ -295,16 +328,17 @@ async def _until_answering(transport: StreamTransport, blueprint: Blueprint) -> 
                 raise
 
 
-async def _supervise(
+async def _prepare(
     blueprint: Blueprint,
     reporter: LaunchReporter,
     bus: Bus,
     hosting: Hosting,
     gateway_url: str,
-) -> int:
-    settings, runtime = blueprint.settings, blueprint.runtime
-    epoch = await bus.state.increment(EPOCH_KEY)
+) -> Prepared:
+    settings = blueprint.settings
     tcp = bind_public(settings.control.host, settings.control.port)
+    # A bus that was emptied counts from one again; the hosts that are there know how far we were.
+    epoch = max(await bus.state.increment(EPOCH_KEY), hosting.last_epoch + 1)
     identity = Identity(settings, blueprint.mode, epoch, NODE, gateway_url, url_of(tcp), clock.now_s())
     supervisor = Supervisor(
         identity,
@@ -314,14 +348,21 @@ async def _supervise(
     )
     launch = Launch(
         supervisor,
-        runtime=runtime,
+        runtime=blueprint.runtime,
         options=blueprint.options,
         reporter=reporter,
         stop_bound_s=stop_bound_s(settings),
     )
-    async with serving(supervisor, runtime, tcp), asyncio.TaskGroup() as tasks:
-        tasks.create_task(supervisor.run())
-        return await launch.conduct()
+    return Prepared(supervisor, launch, tcp)
+
+
+async def _conduct(blueprint: Blueprint, prepared: Prepared) -> int:
+    async with (
+        serving(prepared.supervisor, blueprint.runtime, prepared.control_socket),
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(prepared.supervisor.run())
+        return await prepared.launch.conduct()
 
 
 def stop_bound_s(settings: Settings) -> float:

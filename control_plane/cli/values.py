@@ -29,8 +29,11 @@ def positive_duration_s(text: str) -> float:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Return the names of `a,b`."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """Return the names of `a,b`; none at all is more likely an unset variable than a wish."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found:
+        raise ArgumentTypeError(f"{text!r} names nothing")
+    return found
 
 
 def name_and_number(text: str) -> tuple[str, int]:

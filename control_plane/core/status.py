@@ -67,8 +67,8 @@ def is_ready(state: State) -> bool:
     )
 
 
-def is_settled(state: State) -> bool:
-    """Return whether waiting longer changes nothing.
+def is_settled(state: State, *, component: str | None = None) -> bool:
+    """Return whether waiting longer changes nothing, for one component or for all.
 
     What is wanted is ready, failed, finished, or waits for what failed; nothing is ready that was to be
     replaced; what is not wanted is down.
@@ -77,6 +77,7 @@ def is_settled(state: State) -> bool:
     return all(
         _is_final(state, record, hopeless) if is_wanted(state, replica, record) else record.state not in LIVE
         for replica, record in all_replicas(state)
+        if component in (None, record.component)
     )
 
 

@@ -34,6 +34,11 @@ class Adopted:
 class Hosting(Protocol):
     """Spawns and ends hosts, and tells of their ends."""
 
+    @property
+    def last_epoch(self) -> int:
+        """The highest epoch among the hosts that ran before this control plane; 0 where there are none."""
+        ...
+
     async def spawn(self, spec: HostSpec) -> int:
         """Start a host and return its process id; bus, folders and sockets are filled in here.
 

@@ -26,6 +26,11 @@ class AnchoredHosting:
         self._bus_url = bus_url
         self._public_fd = public_fd
 
+    @property
+    def last_epoch(self) -> int:
+        """The highest epoch among the hosts that the anchor held when we connected."""
+        return max((host.spec.epoch for host in self._anchor.welcome.hosts), default=0)
+
     async def spawn(self, spec: HostSpec) -> int:
         """Fork a host; return its process id."""
         return await self._anchor.spawn(self._completed(spec))

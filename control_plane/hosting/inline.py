@@ -47,6 +47,11 @@ class InlineHosting:
             }
         )
 
+    @property
+    def last_epoch(self) -> int:
+        """Nothing ran before us in this process."""
+        return 0
+
     async def spawn(self, spec: HostSpec) -> int:
         """Run the host as a task; its process id is ours."""
         host = Host(

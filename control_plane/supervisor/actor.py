@@ -30,6 +30,7 @@ from contracts.status import (
 from control_plane.brokers import StreamTransport
 from control_plane.core import (
     Answer,
+    BusLost,
     Effect,
     HostExited,
     HostSpawned,
@@ -146,7 +147,16 @@ class Supervisor:
             async with asyncio.timeout(timeout_s):
                 return await self._inbox.get()
         except TimeoutError:
+            await self._doubt_silence()
             return TimePassed()
+
+    async def _doubt_silence(self) -> None:
+        """Before silence is held against hosts, see whether they could be heard, and hear them."""
+        if self._state.observed.bus_connected and not await self._intake.is_bus_there():
+            log.warning("bus.silent")
+            self._step(BusLost())
+        while not self._inbox.empty():
+            self._step(self._inbox.get_nowait())
 
     def _step(self, event: Input) -> None:
         if isinstance(event, HostExited):
@@ -179,11 +189,11 @@ class Supervisor:
                     StopReplica(**self._header(effect), grace_period_s=effect.grace_period_s)
                 )
             case StopHost():
-                self._run(self._hosting.terminate(effect.host))
+                self._run(self._end_host(self._hosting.terminate(effect.host)))
             case KillHost():
                 log.warning("host.killed", extra={"host": effect.host, "reason": effect.reason})
                 self._forced.add(effect.host)
-                self._run(self._hosting.kill(effect.host))
+                self._run(self._end_host(self._hosting.kill(effect.host)))
             case Answer():
                 self._requests.answer(effect)
 
@@ -206,11 +216,19 @@ class Supervisor:
         else:
             await self._inbox.put(HostSpawned(effect.host, pid, effect.replicas))
 
+    async def _end_host(self, ending: Coroutine[Any, Any, None]) -> None:
+        try:
+            await ending
+        except CoplaneError as exc:
+            # The plan asks again until the host has exited; if the anchor is gone, its events say so.
+            log.warning("host.not_ended", extra={"error": str(exc)})
+
     def _host_spec(self, effect: SpawnHost) -> HostSpec:
         components = self._identity.settings.components
         return HostSpec(
             id=effect.host,
             label=effect.key,
+            epoch=self._identity.epoch,
             app=self._app,
             mode=self._identity.mode,
             node=self._identity.node,
@@ -313,12 +331,13 @@ class Supervisor:
         """
         request_id = await self._requests.send(request)
         if wait_s is not None:
-            await self._requests.wait_until_done(request, self._until_settled(), timeout_s=wait_s)
+            settled = self._until_settled(request.component)
+            await self._requests.wait_until_done(request, settled, timeout_s=wait_s)
         return {"request_id": request_id, "accepted": True, "component": request.component}
 
-    async def _until_settled(self) -> None:
+    async def _until_settled(self, component: str) -> None:
         async for _ in self.changes():
-            if self.settled:
+            if is_settled(self._state, component=component):
                 return
 
     async def stop(self) -> StopReport:
@@ -326,6 +345,10 @@ class Supervisor:
         assert self._stopped is not None, "stop is for a supervisor that runs"
         self.stop_asked.set()
         await self._inbox.put(StopAll())
+        if not self._state.observed.bus_connected:
+            # No command would arrive; told by the anchor, hosts drain by themselves, all at once.
+            for host in self._state.observed.hosts:
+                await self._end_host(self._hosting.terminate(host))
         return await asyncio.shield(self._stopped)
 
     async def kill_hosts(self) -> None:

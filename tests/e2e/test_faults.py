@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -138,19 +140,6 @@ def test_a_killed_host_is_replaced_and_its_neighbours_keep_their_processes() -> 
         novel.assert_nothing_left()
 
 
-def test_a_launch_takes_over_what_a_killed_control_plane_left() -> None:
-    with backend() as novel:
-        before = pids(novel.start("--mode", "multi").until_ready())
-        assert novel.launch is not None
-        novel.launch.kill()
-        novel.launch.wait(10)
-
-        assert pids(novel.start("--mode", "multi").until_ready()) == before
-        assert novel.interrupt() == 0, novel.output
-        novel.assert_nothing_left()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_before_the_anchor_answers_leaves_nothing(number: int, tmp_path: Path) -> None:
     (tmp_path / "slow_import.py").write_text("import time\ntime.sleep(60)\n")
     config = tmp_path / "ctl.toml"
@@ -175,6 +164,38 @@ def test_a_second_interrupt_forces_the_end() -> None:
 
         assert code in (0, 130)
         assert time.monotonic() - began_s < 10
+        novel.assert_nothing_left()
+
+
+def test_a_third_interrupt_ends_a_launch_whose_loop_is_blocked(tmp_path: Path) -> None:
+    config = tmp_path / "ctl.toml"
+    config.write_text('[components.stuck]\nuse = "tests.support.samples:BlocksTheLoop"\n')
+    with backend(config, env={"PYTHONPATH": os.getcwd()}) as stuck:
+        stuck.start("--mode", "single")
+        wait_until(lambda: (stuck.home / "logs" / "stuck-1.log").exists(), 20)
+        assert stuck.launch is not None
+        for _ in range(2):
+            stuck.launch.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                stuck.launch.wait(0.3)
+
+        assert stuck.interrupt(timeout_s=5) == 130
+
+
+def test_a_launch_takes_over_what_a_killed_one_left_unless_it_is_another_backend() -> None:
+    with backend() as novel:
+        before = novel.start("--mode", "multi").until_ready()
+        for mode, same in (("multi", True), ("hybrid", False)):
+            assert novel.launch is not None
+            novel.launch.kill()
+            novel.launch.wait()
+
+            after = novel.start("--mode", mode).until_ready()
+
+            assert (pids(after) == pids(before)) is same
+            assert after["mode"] == mode
+            assert after["control_plane"]["epoch"] > before["control_plane"]["epoch"]
+        assert novel.interrupt() == 0, novel.output
         novel.assert_nothing_left()
 
 

@@ -1,6 +1,6 @@
-"""Recorded inputs of the core as JSON, and the recording that tests/golden/core_replay.json holds.
+"""Recorded inputs of the core as JSON, and the recording that tests/golden/core/replay.json holds.
 
-`python -m tests.property.recording > tests/golden/core_replay.json` records it anew.
+`python -m tests.property.recording > tests/golden/core/replay.json` records it anew.
 """
 
 from __future__ import annotations

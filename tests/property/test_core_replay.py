@@ -9,7 +9,7 @@ from control_plane.core import is_stopped
 from control_plane.core.reducer import reduce
 from tests.property.recording import STATE, decode, record, story
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "core_replay.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "core" / "replay.json"
 
 
 def test_the_golden_recording_replays_to_the_same_state() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -97,6 +98,11 @@ class ExitsInStartup(Quiet):
 class HangsInStartup(Quiet):
     async def startup(self) -> None:
         await asyncio.Event().wait()
+
+
+class BlocksTheLoop(Quiet):
+    async def startup(self) -> None:
+        time.sleep(600)  # noqa: ASYNC251 - that is its fault
 
 
 class NeverHealthy(Quiet):
