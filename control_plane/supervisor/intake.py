@@ -21,7 +21,13 @@ BLOCK_S = 30.0
 BUS_PAUSE_S = 0.5
 EVENTS_READ = 200
 REQUESTS_READ = 20
+PROBE_TIMEOUT_S = 1.0
 GROUP = "control-plane"
+
+
+def probes_stream(app: str) -> str:
+    """Return the name of the stream that shows whether the bus takes messages; it holds about one."""
+    return f"{app}:ctl:probes"
 
 
 class Intake:
@@ -33,10 +39,21 @@ class Intake:
         self._requests = requests_stream(app)
         self._inbox = inbox
         self.skipped = 0
+        self._probes = probes_stream(app)
+        self._connected = True
+
+    async def is_bus_there(self) -> bool:
+        """Return whether hosts could be heard now: a bus that is frozen or full ends no read for long."""
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await self._transport.append_log(self._probes, {"type": "probe"}, max_len=1)
+        except (BusError, TimeoutError):
+            self._connected = False  # until the next read of events succeeds
+        return self._connected
 
     async def read_events(self) -> None:
         """Follow what hosts say from now on; their next heartbeats tell the rest."""
-        position, connected = "", True
+        position = ""
         while True:
             try:
                 position = position or await self._transport.last_id(self._events)
@@ -44,16 +61,16 @@ class Intake:
                     {self._events: position}, count=EVENTS_READ, block_s=BLOCK_S
                 )
             except BusError as exc:
-                if connected:
+                if self._connected:
                     log.warning("bus.lost", extra={"error": str(exc)})
                     await self._inbox.put(BusLost())
-                connected = False
+                self._connected = False
                 await asyncio.sleep(BUS_PAUSE_S)
                 continue
-            if not connected:
+            if not self._connected:
                 log.info("bus.recovered")
                 await self._inbox.put(BusRecovered())
-                connected = True
+                self._connected = True
             for _, entry in entries:
                 position = entry.id
                 message = self._understood(entry.id, entry.fields)

@@ -1,0 +1,96 @@
+"""The actor over a bus in memory and hosts that are told by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pytest
+
+from contracts.messages import HostHeartbeat, to_fields
+from contracts.specs import AppSpec, ComponentSpec, HostSpec, Mode, Settings
+from contracts.status import ReplicaReport, ReplicaState
+from control_plane.brokers import BusUnavailable
+from control_plane.brokers.memory_transport import MemoryTransport
+from control_plane.core import initial_state
+from control_plane.hosting import Adopted, Exited
+from control_plane.supervisor import Identity, Supervisor
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+EVENTS = "novel:ctl:events"
+
+
+class Bus(MemoryTransport):
+    """A bus that may be full: then it takes nothing, while those who read just wait."""
+
+    full = False
+
+    async def append_log(self, stream: str, fields: Mapping[str, str], *, max_len: int) -> str:
+        if self.full:
+            raise BusUnavailable("out of memory")
+        return await super().append_log(stream, fields, max_len=max_len)
+
+
+class Hosts:
+    """A hosting that only takes notes."""
+
+    last_epoch = 0
+
+    def __init__(self) -> None:
+        self.spawned: list[str] = []
+        self.killed: list[str] = []
+
+    async def spawn(self, spec: HostSpec) -> int:
+        self.spawned.append(spec.id)
+        return 1
+
+    async def terminate(self, host: str) -> None:
+        raise AssertionError("nothing is to stop")
+
+    async def kill(self, host: str) -> None:
+        self.killed.append(host)
+
+    def adopted(self) -> Sequence[Adopted]:
+        return ()
+
+    async def events(self) -> AsyncIterator[Exited]:
+        await asyncio.Event().wait()
+        yield Exited("", 0, 0, None)
+
+
+def supervisor(bus: Bus, hosts: Hosts) -> Supervisor:
+    """Return a supervisor of one component, `writer`, in multi mode."""
+    writer = ComponentSpec(name="writer", use="agents:Writer", prefix="/writer")
+    settings = Settings(app=AppSpec(name="novel"), components={"writer": writer})
+    identity = Identity(
+        settings, mode=Mode.MULTI, epoch=1, node="local", gateway_url="", control_url="", started_s=0.0
+    )
+    state = initial_state(settings, Mode.MULTI)
+    return Supervisor(identity, state=state, transport=bus, hosting=hosts)
+
+
+def heartbeat(host: str) -> dict[str, str]:
+    """Return the entry in which a host says that its writer is ready, and that it speaks every 50 ms."""
+    report = ReplicaReport(replica="writer-1", component="writer", state=ReplicaState.READY)
+    return to_fields(HostHeartbeat(host=host, pid=1, interval_s=0.05, replicas=(report,)))
+
+
+async def test_silence_is_held_against_a_host_only_while_it_could_be_heard() -> None:
+    """A bus that takes nothing, because it is full or frozen, is silent for every host at once."""
+    bus, hosts = Bus(), Hosts()
+    watching = supervisor(bus, hosts)
+    running = asyncio.ensure_future(watching.run())
+    await eventually(lambda: hosts.spawned)
+    (host,) = hosts.spawned
+    await bus.append_log(EVENTS, heartbeat(host), max_len=100)
+    await eventually(lambda: watching.status().ready)
+    bus.full = True
+    await asyncio.sleep(0.5)
+    assert not hosts.killed
+    bus.full = False
+    await bus.append_log(EVENTS, heartbeat(host), max_len=100)
+    await eventually(lambda: hosts.killed == [host])
+    running.cancel()
+    await asyncio.wait({running})
