@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,7 +22,7 @@ from contracts.errors import BusError, CoplaneError, LaunchError
 from contracts.specs import Mode, Settings
 from contracts.state import SharedState
 from control_plane.brokers import StreamTransport, open_transport
-from control_plane.config import load, resolve_mode, select
+from control_plane.choice import choose
 from control_plane.connections import check
 from control_plane.control_servers import serving
 from control_plane.core import initial_state, order
@@ -123,19 +122,9 @@ def draw_blueprint(options: LaunchOptions) -> Blueprint:
         ConfigError: the configuration, or the choice of components, is wrong.
         LaunchError: the runtime folder cannot be used (E2007).
     """
-    overrides = {"app.mode": options.mode} if options.mode else {}
-    loaded = load(options.config, overrides=overrides, environ=os.environ, cwd=Path.cwd())
-    settings = select(
-        loaded.settings,
-        names=options.names,
-        profile=options.profile,
-        only=options.only,
-        exclude=options.exclude,
-    )
-    mode, reason = resolve_mode(
-        settings.app.mode, is_tty=sys.stderr.isatty(), environ=os.environ, bus_url=settings.bus.url
-    )
-    return Blueprint(settings, mode, reason, RuntimeDir.open(loaded.project, os.environ), options)
+    choice = choose(options)
+    runtime = RuntimeDir.open(choice.project, os.environ)
+    return Blueprint(choice.settings, choice.mode, choice.mode_reason, runtime, options)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from contracts.errors import ExitCode
+from control_plane.choice import choose
 from control_plane.cli.show import Cell, Style, print_json, table
-from control_plane.config import load, resolve_mode, select
 from control_plane.core.graph import order
 from control_plane.core.placement import place
 from control_plane.launch_options import LaunchOptions
@@ -43,24 +40,14 @@ def draw_plan(options: LaunchOptions) -> LaunchPlan:
     Raises:
         ConfigError: the configuration, or the choice of components, is wrong.
     """
-    overrides = {"app.mode": options.mode} if options.mode else {}
-    loaded = load(options.config, overrides=overrides, environ=os.environ, cwd=Path.cwd())
-    settings = select(
-        loaded.settings,
-        names=options.names,
-        profile=options.profile,
-        only=options.only,
-        exclude=options.exclude,
-    )
+    choice = choose(options)
+    settings, mode = choice.settings, choice.mode
     url = settings.bus.url
-    mode, reason = resolve_mode(
-        settings.app.mode, is_tty=sys.stderr.isatty(), environ=os.environ, bus_url=url
-    )
     own_bus = "memory" if mode == "single" else "embedded Valkey"
     return LaunchPlan(
         app=settings.app.name,
         mode=str(mode),
-        mode_reason=reason,
+        mode_reason=choice.mode_reason,
         bus=own_bus if url == "auto" else "as configured",
         hosts=place(mode, settings.components.values()),
         start_order=order({name: spec.depends_on for name, spec in settings.components.items()}),
