@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from control_plane.brokers.transport import Delivery, Entry, GroupInfo, Ledger, StreamInfo, StreamTransport
+from control_plane.brokers.transport import Delivery, Entry, GroupInfo, StreamInfo, StreamTransport
 
 if TYPE_CHECKING:
     from control_plane.brokers.consumer import DrainReport, Failure
@@ -27,7 +27,6 @@ __all__ = [
     "Failure",
     "GroupInfo",
     "GroupMissing",
-    "Ledger",
     "StreamFull",
     "StreamInfo",
     "StreamTransport",

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from control_plane.brokers.transport import Delivery, Entry, Fields, GroupInfo, Ledger
+from control_plane.brokers.transport import Delivery, Entry, Fields, GroupInfo
 
 Id = tuple[int, int]
 
@@ -46,10 +46,6 @@ class Group:
     def held_by(self, consumer: str) -> Iterator[Pending]:
         """Iterate over what the consumer holds."""
         return (one for one in self.pending.values() if one.consumer == consumer)
-
-    def ledger(self) -> Ledger:
-        """Return what became of the group's entries."""
-        return Ledger(self.acknowledged, self.dead)
 
 
 class MemoryStream:
@@ -146,7 +142,15 @@ class MemoryStream:
     def _describe(self, name: str, group: Group) -> GroupInfo:
         consumers = {one.consumer for one in group.pending.values()}
         accepted = self.accepted - group.missed
-        return GroupInfo(name, len(consumers), len(group.pending), self.lag(group), accepted)
+        return GroupInfo(
+            name,
+            consumers=len(consumers),
+            pending=len(group.pending),
+            lag=self.lag(group),
+            accepted=accepted,
+            acknowledged=group.acknowledged,
+            dead=group.dead,
+        )
 
     def _drop(self, count: int) -> None:
         del self._ids[:count]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from control_plane.brokers.errors import GroupMissing, stream_full
 from control_plane.brokers.memory_streams import Group, MemoryStream, take
-from control_plane.brokers.transport import ABANDONED_S, Delivery, Entry, Fields, Ledger, StreamInfo
+from control_plane.brokers.transport import ABANDONED_S, Delivery, Entry, Fields, StreamInfo
 
 RELEASED_SINCE_S = float("-inf")
 
@@ -206,11 +206,6 @@ class MemoryTransport:
     async def streams(self, prefix: str) -> list[str]:
         """Return the names of the streams that begin with `prefix`."""
         return sorted(name for name in self._streams if name.startswith(prefix))
-
-    async def ledger(self, stream: str, group: str) -> Ledger:
-        """Return what became of the group's entries."""
-        found = self._find(stream, group)
-        return found.ledger() if found else Ledger(0, 0)
 
     async def ping(self) -> None:
         """Return at once."""

@@ -199,3 +199,22 @@ redis.call('HINCRBY', KEYS[2], ARGV[1] .. ':dead', 1)
 return 1
 """
 )
+
+# Returns {XINFO STREAM, XINFO GROUPS, the ledger, the lag of each group}, nothing where there is no stream.
+# In one step, since figures of different moments would not add up. The server does not know the lag where
+# entries were deleted in between; then they are counted.
+DESCRIBE = Script(
+    """
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+local lags = {}
+for number, flat in ipairs(groups) do
+  local group = {}
+  for at = 1, #flat, 2 do group[flat[at]] = flat[at + 1] end
+  local lag = group['lag']
+  if not lag then lag = #redis.call('XRANGE', KEYS[1], '(' .. group['last-delivered-id'], '+') end
+  lags[number] = lag
+end
+return {redis.call('XINFO', 'STREAM', KEYS[1]), groups, redis.call('HGETALL', KEYS[2]), lags}
+"""
+)

@@ -24,7 +24,6 @@ from control_plane.brokers.transport import (
     Entry,
     Fields,
     GroupInfo,
-    Ledger,
     StreamInfo,
 )
 from control_plane.connections import Dialer, bus_error, connect, redact
@@ -177,22 +176,27 @@ class RedisTransport:
 
     async def last_id(self, stream: str) -> str:
         """Return the id of the newest entry ever appended."""
-        described = await self._describe(stream)
-        return str(described["last-generated-id"]) if described else "0-0"
+        try:
+            return str(_pairs(await self._ask("XINFO", "STREAM", stream))["last-generated-id"])
+        except _NoSuchKey:
+            return "0-0"
 
     async def info(self, stream: str) -> StreamInfo | None:
         """Describe a stream."""
-        described = await self._describe(stream)
-        if described is None:
+        answer = await self._run(scripts.DESCRIBE, (stream, ledger_key(stream)))
+        if answer is None:
             return None
+        described, groups, ledger, lags = _pairs(answer[0]), answer[1], _pairs(answer[2]), answer[3]
         accepted = int(described["entries-added"])
-        groups = [_pairs(flat) for flat in await self._ask("XINFO", "GROUPS", stream)]
         return StreamInfo(
             stream,
             int(described["length"]),
             accepted,
             str(described["last-generated-id"]),
-            tuple([await self._group_info(stream, group, accepted) for group in groups]),
+            tuple(
+                _group_info(_pairs(group), int(lag), accepted, ledger)
+                for group, lag in zip(groups, lags, strict=True)
+            ),
         )
 
     async def streams(self, prefix: str) -> list[str]:
@@ -207,11 +211,6 @@ class RedisTransport:
             if cursor == "0":
                 return sorted(found)
 
-    async def ledger(self, stream: str, group: str) -> Ledger:
-        """Return what became of the group's entries."""
-        acknowledged, dead = await self._ask("HMGET", ledger_key(stream), f"{group}:acked", f"{group}:dead")
-        return Ledger(int(acknowledged or 0), int(dead or 0))
-
     async def ping(self) -> None:
         """Return when the server answers."""
         await self._ask("PING")
@@ -223,21 +222,6 @@ class RedisTransport:
         await self._reads.close()
         if self._client is not None:
             await self._client.aclose()
-
-    async def _describe(self, stream: str) -> dict[str, Any] | None:
-        try:
-            return _pairs(await self._ask("XINFO", "STREAM", stream))
-        except _NoSuchKey:
-            return None
-
-    async def _group_info(self, stream: str, group: Mapping[str, Any], accepted: int) -> GroupInfo:
-        name, lag = group["name"], group["lag"]
-        if lag is None:
-            # The server does not know the distance where entries were deleted in between; count it.
-            start = f"({group['last-delivered-id']}"
-            lag = len(await self._ask("XRANGE", stream, start, "+"))
-        missed = int(await self._ask("HGET", ledger_key(stream), f"{name}:missed") or 0)
-        return GroupInfo(name, int(group["consumers"]), int(group["pending"]), int(lag), accepted - missed)
 
     # Asking.
 
@@ -313,3 +297,16 @@ def _pairs(flat: Sequence[Any]) -> dict[str, Any]:
 
 def _entries(raw: Sequence[Any]) -> list[Entry]:
     return [Entry(id_, _pairs(flat or ())) for id_, flat in raw]
+
+
+def _group_info(group: Mapping[str, Any], lag: int, accepted: int, ledger: Mapping[str, str]) -> GroupInfo:
+    name = str(group["name"])
+    return GroupInfo(
+        name,
+        consumers=int(group["consumers"]),
+        pending=int(group["pending"]),
+        lag=lag,
+        accepted=accepted - int(ledger.get(f"{name}:missed", 0)),
+        acknowledged=int(ledger.get(f"{name}:acked", 0)),
+        dead=int(ledger.get(f"{name}:dead", 0)),
+    )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 Fields = Mapping[str, str]
 
@@ -44,6 +44,8 @@ class GroupInfo:
     """How far a consumer group is: `lag` entries not yet read, `pending` read and not acknowledged.
 
     `accepted` are the entries that were there for it: all but those trimmed before the group existed.
+    All figures are of one moment, and `acknowledged` and `dead` are counted apart from the others:
+    accepted = acknowledged + dead + left, unless something was lost.
     """
 
     name: str
@@ -51,6 +53,8 @@ class GroupInfo:
     pending: int
     lag: int
     accepted: int
+    acknowledged: int
+    dead: int
 
     @property
     def left(self) -> int:
@@ -67,13 +71,6 @@ class StreamInfo:
     accepted: int
     last_id: str
     groups: tuple[GroupInfo, ...]
-
-
-class Ledger(NamedTuple):
-    """What became of a group's entries: its accepted = acknowledged + dead + left."""
-
-    acknowledged: int
-    dead: int
 
 
 class StreamTransport(Protocol):
@@ -179,10 +176,6 @@ class StreamTransport(Protocol):
 
     async def streams(self, prefix: str) -> list[str]:
         """Return the names of the streams that begin with `prefix`, sorted."""
-        ...
-
-    async def ledger(self, stream: str, group: str) -> Ledger:
-        """Return what became of the group's entries."""
         ...
 
     async def ping(self) -> None:

@@ -36,7 +36,7 @@ def _spawn(state: State, effect: SpawnHost, at: Moment) -> State:
         record = state.observed.replicas.get(replica) or ReplicaRecord(component, since_s=at.now_s)
         if is_needed(state, replica, record) and (record.retry_at_s or 0.0) <= at.now_s:
             record = move(record, ReplicaState.PENDING, at, retry_at_s=None)
-        state = state.with_replica(replica, replace(record, host=effect.host))
+        state = state.with_replica(replica, replace(record, host=effect.host, again=False))
     replicas = tuple(replica for replica, _ in effect.replicas)
     host = HostRecord(
         effect.key,

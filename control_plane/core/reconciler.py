@@ -175,7 +175,8 @@ class _Planner:
         if host_id is None:
             return
         host = self._hosts[host_id]
-        starts_by_itself = host.foreign and record.state is ReplicaState.PENDING
+        # A foreign host starts its replicas once; after an end it waits to be told, like any other.
+        starts_by_itself = host.foreign and record.state is ReplicaState.PENDING and not record.again
         if host.phase is HostPhase.UP and not starts_by_itself and not is_stale_host(self._state, host):
             yield SendStart(replica, record.component, host_id, self._next_command_id())
 

@@ -30,6 +30,10 @@ def move(record: ReplicaRecord, to_state: ReplicaState, at: Moment, **changes: A
         changes.setdefault("since_s", at.now_s)
     if to_state not in LIVE:
         changes.setdefault("started_at_s", None)
+    if to_state is not ReplicaState.PENDING:
+        changes["again"] = False
+    elif record.state is not ReplicaState.PENDING:
+        changes.setdefault("again", True)
     return replace(record, state=to_state, **changes)
 
 

@@ -78,7 +78,8 @@ def observe(state: State, host_id: str, seen: Sighting, at: Moment) -> State:
     wanted = state.desired.components.get(record.component)
     # A replica that somebody started before this control plane is as new as what is wanted now.
     generation = record.generation or (wanted.generation if wanted else 0)
-    record = replace(record, host=host_id, generation=generation)
+    again = record.again and record.host == host_id
+    record = replace(record, host=host_id, generation=generation, again=again)
     return state.with_replica(seen.replica, _updated(state, record, seen, at))
 
 
@@ -127,9 +128,10 @@ def _unasked(state: State, record: ReplicaRecord, seen: Sighting, at: Moment) ->
         # What was given up is alive again only when it serves, not when it is cleared away.
         is_back = seen.state in SERVING and not is_ending
         return _alive(record, seen, at) if is_back or not is_given_up(record) else record
-    if record.state is ReplicaState.PENDING and seen.state is ReplicaState.STOPPED:
+    is_unknown = record.state is ReplicaState.PENDING and not record.again
+    if is_unknown and seen.state is ReplicaState.STOPPED:
         return stopped(record, at, reason=seen.reason)
-    is_news = record.state in LIVE or record.state is ReplicaState.PENDING
+    is_news = record.state in LIVE or is_unknown
     if not is_news or seen.state is record.state:
         return record
     # Whether a host that is ending ended in order is known when its process has exited.

@@ -64,6 +64,7 @@ class ReplicaRecord:
 
     `stopped` with a stop command still in flight means that nobody waits for it any longer.
     `finished`: it ended by itself, and its restart policy leaves it at that.
+    `again`: it is pending because it is to be started once more. That its host calls it ended is known.
     """
 
     component: str
@@ -76,6 +77,7 @@ class ReplicaRecord:
     restarts: int = 0
     retry_at_s: float | None = None
     finished: bool = False
+    again: bool = False
     command: Command | None = None
     reason: str | None = None
     error: Mapping[str, Any] | None = None

@@ -8,7 +8,7 @@ They are counted apart, so that a sum which does not come out shows a loss.
 from __future__ import annotations
 
 from contracts.status import StreamLedger
-from control_plane.brokers import GroupInfo, Ledger, StreamTransport
+from control_plane.brokers import GroupInfo, StreamTransport
 
 
 async def read_ledgers(transport: StreamTransport, app: str) -> list[StreamLedger]:
@@ -21,19 +21,16 @@ async def read_ledgers(transport: StreamTransport, app: str) -> list[StreamLedge
 async def _ledgers_of(transport: StreamTransport, stream: str, prefix: str) -> list[StreamLedger]:
     info = await transport.info(stream)
     groups = sorted(info.groups, key=lambda group: group.name) if info else []
-    return [
-        _ledger(stream.removeprefix(prefix), group, await transport.ledger(stream, group.name))
-        for group in groups
-    ]
+    return [_ledger(stream.removeprefix(prefix), group) for group in groups]
 
 
-def _ledger(stream: str, group: GroupInfo, counted: Ledger) -> StreamLedger:
+def _ledger(stream: str, group: GroupInfo) -> StreamLedger:
     return StreamLedger(
         stream=stream,
         group=group.name,
         accepted=group.accepted,
-        acknowledged=counted.acknowledged,
+        acknowledged=group.acknowledged,
         left=group.left,
-        dead=counted.dead,
-        adds_up=group.accepted == counted.acknowledged + group.left + counted.dead,
+        dead=group.dead,
+        adds_up=group.accepted == group.acknowledged + group.left + group.dead,
     )

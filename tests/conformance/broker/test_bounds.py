@@ -13,6 +13,7 @@ from control_plane.brokers import StreamFull, StreamTransport, open_transport
 from control_plane.brokers.memory_transport import MemoryTransport
 from control_plane.brokers.redis_transport import RedisTransport
 from tests.conformance.broker.conftest import IMPATIENT, MakeBroker
+from tests.support.ledgers import ledger as ledger_of
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -174,11 +175,34 @@ class TestTheLedger:
         info = await transport.info(BUS)
         assert info is not None
         (group,) = info.groups
-        ledger = await transport.ledger(BUS, "writer")
+        ledger = await ledger_of(transport, BUS, "writer")
         assert group.accepted == 120
         assert group.left > 0
         assert group.accepted == ledger.acknowledged + ledger.dead + group.left
         assert len(await transport.range("novel:dead:chapters")) == ledger.dead
+
+    async def test_it_adds_up_at_every_moment_of_a_busy_stream(
+        self, make_broker: MakeBroker, transport: StreamTransport
+    ) -> None:
+        """Its figures are of one moment, so whoever looks while messages move sees no loss."""
+        broker = make_broker()
+
+        @broker.subscriber("chapters", concurrency=4)
+        async def write(chapter: dict[str, int]) -> None:
+            await asyncio.sleep(0)
+
+        async def publish_all() -> None:
+            for number in range(300):
+                await broker.publish({"number": number}, "chapters")
+
+        await broker.start()
+        async with asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(publish_all())
+            while not publishing.done():
+                info = await transport.info(BUS)
+                for group in info.groups if info else ():
+                    assert group.accepted == group.acknowledged + group.dead + group.left
+                await asyncio.sleep(0)
 
     async def test_a_group_answers_for_what_was_there_when_it_began(self, transport: StreamTransport) -> None:
         """Entries trimmed before are no loss of its own."""
@@ -190,12 +214,12 @@ class TestTheLedger:
         info = await transport.info(BUS)
         assert info is not None
         assert (info.accepted, info.groups[0].accepted, info.groups[0].left) == (8, 5, 2)
-        assert await transport.ledger(BUS, "late") == (3, 0)
+        assert await ledger_of(transport, BUS, "late") == (3, 0)
 
 
 async def counted(transport: StreamTransport, count: int) -> bool:
     """Return whether so many entries are finished, one way or the other."""
-    ledger = await transport.ledger(BUS, "writer")
+    ledger = await ledger_of(transport, BUS, "writer")
     return ledger.acknowledged + ledger.dead >= count
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from contracts.component import Handler
 from control_plane.brokers import Failure, StreamTransport
 from tests.conformance.broker.conftest import MakeBroker
+from tests.support.ledgers import ledger as ledger_of
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -355,7 +356,7 @@ class TestDuplicates:
         stolen.set()
         await eventually(lambda: finished(transport))
         assert await transport.ack(BUS, "writer", [again.entry.id]) == 0
-        assert await transport.ledger(BUS, "writer") == (1, 0)
+        assert await ledger_of(transport, BUS, "writer") == (1, 0)
 
 
 class TestTheEndOfAReplica:

@@ -15,6 +15,7 @@ from control_plane.brokers import BusBroker, BusUnavailable, StreamTransport, op
 from control_plane.brokers.memory_transport import MemoryTransport
 from control_plane.connections import connect
 from tests.conformance.broker.conftest import IMPATIENT, MakeBroker
+from tests.support.ledgers import ledger as ledger_of
 from tests.support.redis_servers import Server
 from tests.support.wait import eventually
 
@@ -247,12 +248,12 @@ async def unblock(client: Redis) -> bool:
 
 async def acknowledged(transport: StreamTransport, count: int) -> bool:
     """Return whether the ledger says so."""
-    return (await transport.ledger(BUS, "writer")).acknowledged == count
+    return (await ledger_of(transport, BUS, "writer")).acknowledged == count
 
 
 async def buried(transport: StreamTransport, count: int) -> bool:
     """Return whether the ledger says so."""
-    return (await transport.ledger(BUS, "writer")).dead == count
+    return (await ledger_of(transport, BUS, "writer")).dead == count
 
 
 async def delete(transport: StreamTransport, url: str) -> None:

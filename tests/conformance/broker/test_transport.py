@@ -9,6 +9,7 @@ import pytest
 
 from contracts.errors import BusError
 from control_plane.brokers import GroupMissing, StreamTransport, open_transport
+from tests.support.ledgers import ledger as ledger_of
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -143,7 +144,7 @@ class TestGroups:
             if not reader.cancelled():
                 await transport.ack(BUS, "writer", [each.entry.id for each in reader.result()])
         await eventually(lambda: everything_taken(transport))
-        ledger = await transport.ledger(BUS, "writer")
+        ledger = await ledger_of(transport, BUS, "writer")
         pending = await transport.read_own_pending(BUS, "writer", "one", count=100, except_ids=())
         assert ledger.acknowledged + len(pending) == 20
 
@@ -203,4 +204,4 @@ class TestHolding:
         assert await transport.dead_letter(BUS, "writer", ids[0], **bury)  # type: ignore[arg-type]
         assert not await transport.dead_letter(BUS, "writer", ids[0], **bury)  # type: ignore[arg-type]
         assert len(await transport.range("novel:dead:chapters")) == 1
-        assert await transport.ledger(BUS, "writer") == (0, 1)
+        assert await ledger_of(transport, BUS, "writer") == (0, 1)
