@@ -28,6 +28,7 @@ from control_plane.runtime.announcer import events_stream
 
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
 MISSED_INTERVALS = 3
+SILENT_INTERVALS = 2
 HISTORY_READ = 500
 EVENTS_READ = 100
 BLOCK_S = 30.0
@@ -64,6 +65,7 @@ class EventDirectory:
         self._run = run
         self._following: asyncio.Task[None] | None = None
         self._caught_up = asyncio.Event()
+        self._heard_s = now_s()
         self._hosts: dict[str, _KnownHost] = {}
         self._local: dict[str, tuple[ReplicaReport, AsgiApp | None]] = {}
         self._changed = asyncio.Event()
@@ -120,7 +122,7 @@ class EventDirectory:
             self._following = self._run(self._follow())
 
     async def _follow(self) -> None:
-        position, connected = "", True
+        position = ""
         while True:
             try:
                 position = position or await self._read_history()
@@ -130,12 +132,10 @@ class EventDirectory:
                 )
             except BusError:
                 # What was known stays true until a host says otherwise; the transport reconnects.
-                connected = False
                 await asyncio.sleep(BUS_PAUSE_S)
                 continue
-            if not connected:
-                self._forgive_silence()
-                connected = True
+            if entries:
+                self._hear_again()
             for _, entry in entries:
                 position = entry.id
                 self._apply_fields(entry.fields)
@@ -195,10 +195,14 @@ class EventDirectory:
             if now_s - host.last_seen_s > MISSED_INTERVALS * host.interval_s:
                 del self._hosts[name]
 
-    def _forgive_silence(self) -> None:
-        # While the bus was away nobody could be heard.
-        for host in self._hosts.values():
-            host.last_seen_s = self._now_s()
+    def _hear_again(self) -> None:
+        """Hold no silence against anybody after nobody was heard, our own host included: that was the bus."""
+        now_s = self._now_s()
+        longest_s = max((host.interval_s for host in self._hosts.values()), default=0.0)
+        if now_s - self._heard_s > SILENT_INTERVALS * longest_s:
+            for host in self._hosts.values():
+                host.last_seen_s = now_s
+        self._heard_s = now_s
 
     def _mark_changed(self) -> None:
         self._changed.set()

@@ -1,70 +1,73 @@
-"""The directory forgets who is silent, and blames nobody for a bus that was away."""
+"""The directory forgets who is silent, and blames nobody for a bus that was away or stood still."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from contracts.errors import BusError
 from contracts.messages import HostHeartbeat, to_fields
 from contracts.status import ReplicaReport, ReplicaState
-from control_plane.brokers import Entry
 from control_plane.brokers.memory_transport import MemoryTransport
-from control_plane.runtime import directory as module
 from control_plane.runtime.directory import EventDirectory
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
 
-class Breakable(MemoryTransport):
-    """A bus that can be away."""
+class Scene:
+    """A directory, its bus, and a clock that is set by hand."""
 
-    away = False
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self.now_s = 0.0
+        self.bus = MemoryTransport()
+        self.directory = EventDirectory(
+            self.bus, app="t", local_host="h-me", now_s=lambda: self.now_s, run=tasks.create_task
+        )
 
-    async def tail(self, *args: object, **options: object) -> list[tuple[str, Entry]]:
-        if self.away:
-            raise BusError("the bus is away", code="E4001")
-        return await super().tail(*args, **{**options, "block_s": 0.01})  # type: ignore[arg-type]
+    async def beat(self, component: str, at_s: float) -> None:
+        """Let a host speak at a time, and wait until it was heard: the prefix tells."""
+        self.now_s = at_s
+        prefix = f"/{component}/{at_s:g}"
+        report = ReplicaReport(
+            component=component, replica=f"{component}-1", state=ReplicaState.READY, prefix=prefix
+        )
+        heartbeat = HostHeartbeat(
+            host=f"h-{component}", pid=1, endpoint="unix:///s", interval_s=2.0, replicas=(report,)
+        )
+        await self.bus.append_log("t:ctl:events", to_fields(heartbeat), max_len=100)
+        await eventually(lambda: prefix in [endpoint.prefix for endpoint in self.directory.endpoints()])
+
+    def known(self) -> list[str]:
+        return [endpoint.component for endpoint in self.directory.endpoints()]
 
 
-async def beat(bus: MemoryTransport, component: str) -> None:
-    report = ReplicaReport(
-        component=component, replica=f"{component}-1", state=ReplicaState.READY, prefix=f"/{component}"
-    )
-    heartbeat = HostHeartbeat(
-        host=f"h-{component}",
-        pid=1,
-        endpoint=f"unix:///{component}",
-        interval_s=2.0,
-        replicas=(report,),
-        at=datetime.now(UTC),
-    )
-    await bus.append_log("t:ctl:events", to_fields(heartbeat), max_len=100)
-
-
-@pytest.mark.parametrize(("away", "left"), [(False, ["writer"]), (True, ["critic", "writer"])])
-async def test_silence_counts_only_while_the_bus_is_there(
-    away: bool, left: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BUS_PAUSE_S", 0.01)
-    bus, now_s = Breakable(), [0.0]
+@asynccontextmanager
+async def scene() -> AsyncIterator[Scene]:
     async with asyncio.TaskGroup() as tasks:
-        known = EventDirectory(bus, app="t", local_host="h-me", now_s=lambda: now_s[0], run=tasks.create_task)
-        for component in ("critic", "writer"):
-            await beat(bus, component)
-        await known.caught_up()
-        bus.away = away
-        await asyncio.sleep(0.05)
-        now_s[0] = 20.0
-        bus.away = False
-        await asyncio.sleep(0.05)
+        made = Scene(tasks)
+        await made.directory.caught_up()
+        await made.beat("critic", 0.0)
+        await made.beat("writer", 0.0)
+        yield made
+        made.directory.stop()
 
-        await beat(bus, "writer")
-        await eventually(lambda: len(known.endpoints()) == len(left))
-        await asyncio.sleep(0.05)
 
-        assert [endpoint.component for endpoint in known.endpoints()] == left
-        known.stop()
+async def test_a_host_that_is_silent_while_others_speak_is_forgotten() -> None:
+    async with scene() as here:
+        for at_s in (2.0, 4.0, 6.0):
+            await here.beat("writer", at_s)
+            assert here.known() == ["critic", "writer"]
+
+        await here.beat("writer", 8.0)
+
+        assert here.known() == ["writer"]
+
+
+async def test_nobody_is_forgotten_because_nothing_was_heard_at_all() -> None:
+    async with scene() as here:
+        await here.beat("writer", 20.0)
+
+        assert here.known() == ["critic", "writer"]
