@@ -250,6 +250,23 @@ class TestCrashes:
         assert core.replica("writer-1").state is S.FAILED
         assert core.replica("writer-1").error == {"what": "holds no replica 'writer-1'"}
 
+    def test_what_waits_for_a_dependency_to_start_again_has_not_crashed_again(self) -> None:
+        """Its host lives and says `failed` with every heartbeat meanwhile."""
+        a, b = component("a"), component("b", depends_on=("a",), restart={"max_restarts": 1})
+        core = Core(a, b, mode=Mode.SINGLE)
+        core.wait(0)
+        core.run("h1-1", "a-1")
+        core.beat("h1-1", {"a-1": S.READY, "b-1": S.READY})
+        core.move("h1-1", "a-1", S.FAILED)
+        core.move("h1-1", "b-1", S.FAILED)
+        core.wait(0.1)
+        for _ in range(3):
+            core.now_s += 2
+            core.beat("h1-1", {"a-1": S.STARTING, "b-1": S.FAILED})
+        assert core.replica("b-1").state is S.PENDING
+        assert core.replica("b-1").restarts == 1
+        assert core.move("h1-1", "a-1", S.READY) == (SendStart("b-1", "b", "h1-1", "1-4"),)
+
 
 class TestSilence:
     """Hosts that say nothing."""
@@ -527,9 +544,9 @@ class TestTakeover:
 class TestForeignHosts:
     """Hosts that somebody else started."""
 
-    def foreign(self) -> Core:
+    def foreign(self, *, max_restarts: int = 2) -> Core:
         """Return a core that wants no replica of its own, and sees one of somebody else's."""
-        core = Core(component("writer"))
+        core = Core(component("writer", restart={"max_restarts": max_restarts}))
         core.tell(ScaleRequest(component="writer", replicas=0))
         core.beat("pod-a", {"writer-a": S.READY}, foreign=True)
         return core
@@ -554,6 +571,30 @@ class TestForeignHosts:
         core.wait(6)
         core.beat("pod-a", {"writer-a": S.READY}, foreign=True)
         assert core.replica("writer-a").state is S.READY
+
+    def test_one_that_failed_for_good_is_started_when_an_operator_asks(self) -> None:
+        """And its heartbeat, which still says `failed` until the start arrives, is no second failure."""
+        core = self.foreign(max_restarts=0)
+        core.beat("pod-a", {"writer-a": S.FAILED}, foreign=True)
+        assert core.replica("writer-a").state is S.FAILED
+        start = SendStart("writer-a", "writer", "pod-a", "1-1")
+        assert core.tell(RestartRequest(component="writer"), after_s=2) == (start,)
+        assert core.beat("pod-a", {"writer-a": S.FAILED}, foreign=True) == ()
+        assert core.replica("writer-a").state is S.STARTING
+        core.beat("pod-a", {"writer-a": S.READY}, foreign=True)
+        assert core.replica("writer-a").state is S.READY
+
+    def test_one_that_crashes_again_is_started_again_after_its_delay(self) -> None:
+        core = self.foreign()
+        for state in (S.FAILED, S.STARTING):
+            core.beat("pod-a", {"writer-a": state}, foreign=True)
+        core.move("pod-a", "writer-a", S.FAILED)
+        assert core.replica("writer-a").state is S.BACKOFF
+        assert core.wait(0.5) == (SendStart("writer-a", "writer", "pod-a", "1-2"),)
+
+    def test_one_that_is_new_starts_by_itself(self) -> None:
+        core = self.foreign()
+        assert core.beat("pod-b", {"writer-b": S.PENDING}, foreign=True) == ()
 
     def test_one_that_names_a_replica_of_ours_does_not_take_it_over(self) -> None:
         core = started()
