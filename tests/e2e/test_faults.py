@@ -140,6 +140,7 @@ def test_a_killed_host_is_replaced_and_its_neighbours_keep_their_processes() -> 
         novel.assert_nothing_left()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_before_the_anchor_answers_leaves_nothing(number: int, tmp_path: Path) -> None:
     (tmp_path / "slow_import.py").write_text("import time\ntime.sleep(60)\n")
     config = tmp_path / "ctl.toml"
