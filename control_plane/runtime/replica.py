@@ -250,10 +250,6 @@ class Replica:
     async def _user_startup(self, component: Component) -> None:
         try:
             await component.startup()
-        except TimeoutError as exc:
-            if asyncio.current_task() is not None and asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                raise
-            raise self._fault("E5003", "startup raised", exc) from exc
         except CoplaneError:
             raise
         except (Exception, SystemExit) as exc:
