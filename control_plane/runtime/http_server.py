@@ -171,8 +171,6 @@ async def _listen(sock: socket.socket, connect: Any) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     if sock.family is not socket.AF_UNIX:
         return await loop.create_server(connect, sock=sock, backlog=BACKLOG)
-    # The file belongs to whoever bound it; asyncio removes it by itself since Python 3.13.
-    keeps_file: dict[str, Any] = {}
-    if sys.version_info >= (3, 13) and isinstance(loop, asyncio.BaseEventLoop):
-        keeps_file["cleanup_socket"] = False
+    # The file belongs to whoever bound it; asyncio and uvloop remove it since Python 3.13.
+    keeps_file: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
     return await loop.create_unix_server(connect, sock=sock, backlog=BACKLOG, **keeps_file)
