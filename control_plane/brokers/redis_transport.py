@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from control_plane.brokers import redis_scripts as scripts
@@ -26,7 +25,7 @@ from control_plane.brokers.transport import (
     GroupInfo,
     StreamInfo,
 )
-from control_plane.connections import Dialer, bus_error, connect, redact
+from control_plane.connections import Dialer, bus_error, redact
 
 RELEASED_IDLE_S = 1_000_000.0
 SCANNED_AT_ONCE = 1000
@@ -44,7 +43,6 @@ class RedisTransport:
         self._connected = False
         self._commands = SharedLine(dial)
         self._reads = BlockingLines(dial)
-        self._client: Redis | None = None
 
     @property
     def kind(self) -> str:
@@ -60,13 +58,6 @@ class RedisTransport:
     def connected(self) -> bool:
         """Return whether the server answered when it was last asked."""
         return self._connected
-
-    @property
-    def client(self) -> Redis:
-        """Return a client of the same server for others, such as the shared state; closed with this."""
-        if self._client is None:
-            self._client = connect(self._secret_url)
-        return self._client
 
     # Writing.
 
@@ -220,8 +211,6 @@ class RedisTransport:
         self._connected = False
         await self._commands.close()
         await self._reads.close()
-        if self._client is not None:
-            await self._client.aclose()
 
     # Asking.
 
