@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.specs import ComponentSpec, Name
 from contracts.status import Health, ReplicaReport, ReplicaState
 
 HEADER = ("type", "v", "component", "replica", "node", "at", "correlation_id", "traceparent")
@@ -136,9 +137,13 @@ class Command(Message):
 
 
 class StartReplica(Command):
-    """Start the replica now; what it depends on is ready."""
+    """Start the replica now; what it depends on is ready.
+
+    `spec` introduces a component that the host does not hold yet, because it is moved there.
+    """
 
     type: Literal["replica.start"] = "replica.start"
+    spec: ComponentSpec | None = None
 
 
 class StopReplica(Command):
@@ -160,9 +165,14 @@ AnyCommand = StartReplica | StopReplica | ReportHost
 
 
 class Request(Message):
-    """Header of every request; `request_id` defaults to the id of the stream entry."""
+    """Header of every request; the same id twice acts once.
+
+    Its outcome is an event, `command.completed` or `command.failed`, with the request's id: when what was
+    asked for is so, when it has failed, or after `timeout_s`. `request_id` defaults to the stream entry's id.
+    """
 
     request_id: str = ""
+    timeout_s: float = Field(60.0, gt=0, le=86_400)
 
 
 class StartRequest(Request):
@@ -178,9 +188,13 @@ class StopRequest(Request):
 
 
 class RestartRequest(Request):
-    """Replace every replica of the component by a new one."""
+    """Replace every replica of the component by a new one.
+
+    `rolling`: one after the other, each only while the others can do its work; else all at once.
+    """
 
     type: Literal["restart"] = "restart"
+    rolling: bool = True
 
 
 class ScaleRequest(Request):
@@ -190,7 +204,14 @@ class ScaleRequest(Request):
     replicas: int = Field(ge=0, le=256)
 
 
-AnyRequest = StartRequest | StopRequest | RestartRequest | ScaleRequest
+class MoveRequest(Request):
+    """Have the replicas run elsewhere: in the host of a group, or each in a process of its own."""
+
+    type: Literal["move"] = "move"
+    to: Name
+
+
+AnyRequest = StartRequest | StopRequest | RestartRequest | ScaleRequest | MoveRequest
 
 _M = TypeVar("_M", bound=Message)
 _TYPES: dict[str, type[Message]] = {
@@ -209,6 +230,7 @@ _TYPES: dict[str, type[Message]] = {
         StopRequest,
         RestartRequest,
         ScaleRequest,
+        MoveRequest,
     )
 }
 

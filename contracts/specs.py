@@ -6,9 +6,12 @@ Frozen models that forbid unknown keys. Times are in seconds, sizes in the unit 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# The component that holds the public socket, by its name.
+GATEWAY: Final = "gateway"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
@@ -55,11 +58,16 @@ class LimitsSpec(Spec):
 
 
 class ComponentSpec(Spec):
-    """One component, as `[components.NAME]` declares it."""
+    """One component, as `[components.NAME]` declares it.
+
+    `on_dependency_failure`: a running replica ignores that nothing it depends on serves any longer, or
+    stops and waits for it, or is replaced whenever a replica of it fails (OTP's rest-for-one).
+    """
 
     name: Name
     use: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
     depends_on: tuple[Name, ...] = ()
+    on_dependency_failure: Literal["ignore", "wait", "restart"] = "ignore"
     prefix: str = Field("", pattern=r"^(/[^\s?#]*)?$")
     replicas: int = Field(1, ge=1, le=256)
     group: Name | None = None
@@ -72,6 +80,15 @@ class ComponentSpec(Spec):
     startup_timeout_s: float = Field(60.0, gt=0)
     health: HealthSpec = HealthSpec()
     limits: LimitsSpec = LimitsSpec()
+
+
+class GroupSpec(Spec):
+    """`[groups.NAME]`: components that belong together.
+
+    `one-for-one`: a failure concerns its replica alone; `one-for-all`: the whole group is replaced (OTP).
+    """
+
+    strategy: Literal["one-for-one", "one-for-all"] = "one-for-one"
 
 
 class AppSpec(Spec):
@@ -116,6 +133,7 @@ class Settings(Spec):
     bus: BusSpec = BusSpec()
     control: ControlSpec = ControlSpec()
     components: dict[Name, ComponentSpec] = Field(default_factory=dict)
+    groups: dict[Name, GroupSpec] = Field(default_factory=dict)
     profiles: dict[Name, ProfileSpec] = Field(default_factory=dict)
 
 

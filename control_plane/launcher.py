@@ -19,13 +19,13 @@ import psutil
 import uvloop
 
 from contracts.errors import BusError, CoplaneError, LaunchError
-from contracts.specs import Mode, Settings
+from contracts.specs import GATEWAY, Mode, Settings
 from contracts.state import SharedState
 from control_plane.brokers import StreamTransport, open_transport
 from control_plane.choice import choose
 from control_plane.connections import check
 from control_plane.control_servers import serving
-from control_plane.core import initial_state, order
+from control_plane.core import Memory, front_first, initial_state, order, recalled
 from control_plane.hosting import Hosting
 from control_plane.launch import Interrupted, Launch, stop_signals
 from control_plane.launch_options import LaunchOptions, LaunchReporter
@@ -329,9 +329,10 @@ async def _prepare(
     # A bus that was emptied counts from one again; the hosts that are there know how far we were.
     epoch = max(await bus.state.increment(EPOCH_KEY), hosting.last_epoch + 1)
     identity = Identity(settings, blueprint.mode, epoch, NODE, gateway_url, url_of(tcp), clock.now_s())
+    first = initial_state(settings, blueprint.mode, epoch=epoch)
     supervisor = Supervisor(
         identity,
-        state=initial_state(settings, blueprint.mode, epoch=epoch),
+        state=recalled(first, Memory.from_json(hosting.recall())),
         transport=bus.transport,
         hosting=hosting,
     )
@@ -356,7 +357,8 @@ async def _conduct(blueprint: Blueprint, prepared: Prepared) -> int:
 
 def stop_bound_s(settings: Settings) -> float:
     """Return how long a whole stop may take: the grace periods along the graph, and some for each level."""
-    levels = order({name: spec.depends_on for name, spec in settings.components.items()})
+    depends_on = {name: spec.depends_on for name, spec in settings.components.items()}
+    levels = order(front_first(depends_on, GATEWAY))
     return sum(
         max(settings.components[name].grace_period_s for name in level) + LEVEL_MARGIN_S for level in levels
     )

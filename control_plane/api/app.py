@@ -18,8 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
 from contracts.errors import ControlError, CoplaneError, did_you_mean
-from contracts.messages import AnyRequest, RestartRequest, ScaleRequest, StartRequest, StopRequest
-from contracts.status import AppStatus, ComponentStatus, ReplicaState, StreamLedger
+from contracts.messages import (
+    AnyRequest,
+    MoveRequest,
+    RestartRequest,
+    ScaleRequest,
+    StartRequest,
+    StopRequest,
+)
+from contracts.specs import Name
+from contracts.status import AppStatus, ComponentStatus, StreamLedger
 from control_plane.api.controller import Controller
 from control_plane.api.guard import Guard
 from control_plane.api.problems import install
@@ -39,6 +47,18 @@ class ScaleWish(Wish):
     """The body of a scale request."""
 
     replicas: int = Field(ge=0, le=256)
+
+
+class RestartWish(Wish):
+    """The body of a restart request."""
+
+    rolling: bool = True
+
+
+class MoveWish(Wish):
+    """The body of a move request; `to` is a group, or `isolated`."""
+
+    to: Name
 
 
 def create_app(controller: Controller, *, token: str | None, logs: Path) -> ASGIApp:
@@ -123,18 +143,6 @@ def _component(controller: Controller, name: str) -> ComponentStatus:
     return known[name]
 
 
-def _refuse_failure(component: ComponentStatus, action: str) -> None:
-    """Raise if what was waited for has come to a failure instead."""
-    failed = [replica for replica in component.replicas if replica.state is ReplicaState.FAILED]
-    if failed:
-        raise ControlError(
-            f"'{action} {component.name}' has failed",
-            why="; ".join(f"'{replica.id}': {replica.reason or 'no reason was given'}" for replica in failed),
-            fix=f"see `ctl logs {component.name}`",
-            code="E3003",
-        )
-
-
 # What is wanted.
 
 
@@ -143,11 +151,7 @@ def _request_routes(controller: Controller) -> APIRouter:
 
     async def ask(request: AnyRequest, wish: Wish | None) -> dict[str, Any]:
         _component(controller, request.component)
-        wait_s = wish.wait_s if wish else None
-        outcome = await controller.request(request, wait_s=wait_s)
-        if wait_s is not None and not isinstance(request, StopRequest):
-            _refuse_failure(_component(controller, request.component), request.type)
-        return outcome
+        return await controller.request(request, wait_s=wish.wait_s if wish else None)
 
     @routes.post("/v1/components/{name}/start")
     async def start(name: str, wish: Wish | None = None) -> dict[str, Any]:
@@ -160,14 +164,20 @@ def _request_routes(controller: Controller) -> APIRouter:
         return await ask(StopRequest(component=name), wish)
 
     @routes.post("/v1/components/{name}/restart")
-    async def restart(name: str, wish: Wish | None = None) -> dict[str, Any]:
-        """Replace every replica of the component by a new one."""
-        return await ask(RestartRequest(component=name), wish)
+    async def restart(name: str, wish: RestartWish | None = None) -> dict[str, Any]:
+        """Replace every replica of the component by a new one: one by one, or all at once."""
+        wish = wish or RestartWish()
+        return await ask(RestartRequest(component=name, rolling=wish.rolling), wish)
 
     @routes.post("/v1/components/{name}/scale")
     async def scale(name: str, wish: ScaleWish) -> dict[str, Any]:
         """Want this number of replicas."""
         return await ask(ScaleRequest(component=name, replicas=wish.replicas), wish)
+
+    @routes.post("/v1/components/{name}/move")
+    async def move(name: str, wish: MoveWish) -> dict[str, Any]:
+        """Have the replicas run in the host of a group, or each in a process of its own."""
+        return await ask(MoveRequest(component=name, to=wish.to), wish)
 
     @routes.post("/v1/stop")
     async def stop_everything() -> StreamedAnswer:

@@ -24,7 +24,7 @@ class Controller(Protocol):
         """Make a request; with `wait_s`, return when what was asked for is so.
 
         Raises:
-            CoplaneError: the request was refused, failed, or was not done in time (E3004).
+            CoplaneError: the request was refused, failed (E3003), or was not done in time (E3004).
         """
         ...
 

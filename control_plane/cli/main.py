@@ -24,6 +24,7 @@ VERBS = (
     "stop",
     "restart",
     "scale",
+    "move",
     "logs",
     "events",
     "streams",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from contracts.errors import ConfigError
+from contracts.errors import ConfigError, did_you_mean
 from contracts.specs import Mode, Settings
 from control_plane.config.problems import unknown_component
 from control_plane.core.graph import find_cycle
+from control_plane.core.placement import ISOLATED
 
 RESERVED_PREFIX = "/-"  # the gateway's own pages: /-/health, /-/ready, /-/status
 
@@ -23,6 +24,7 @@ def problems_of(settings: Settings, *, file_name: str) -> list[ConfigError]:
         *_double_prefixes(settings),
         *_reserved_prefixes(settings),
         *_contradictions(settings),
+        *_odd_groups(settings),
     ]
 
 
@@ -92,6 +94,22 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
                 why="The first delay cannot be longer than the longest",
                 fix="Raise backoff_max_s, or lower backoff_s",
             )
+
+
+def _odd_groups(settings: Settings) -> Iterator[ConfigError]:
+    used = {spec.group for spec in settings.components.values() if spec.group}
+    for name in settings.groups.keys() - used:
+        yield _contradiction(
+            f"groups.{name} is declared, and no component has this group",
+            why=did_you_mean(name, used),
+            fix=f'Set `group = "{name}"` in the components that belong to it, or take it out',
+        )
+    if ISOLATED in used:
+        yield _contradiction(
+            f"a group is called '{ISOLATED}'",
+            why=f"`ctl move NAME --to {ISOLATED}` means a process of its own",
+            fix="Give the group another name",
+        )
 
 
 def _contradiction(what: str, *, why: str, fix: str) -> ConfigError:

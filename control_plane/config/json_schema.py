@@ -32,6 +32,8 @@ DESCRIPTIONS = {
     "components.*": "One component.",
     "components.*.use": "What to run, as module:attribute; what it is, is found out from its shape.",
     "components.*.depends_on": "Components that must be ready before this one starts.",
+    "components.*.on_dependency_failure": "What a running replica does when a dependency fails: ignore it, "
+    "stop and wait, or be replaced.",
     "components.*.prefix": "Path its routes are served under; /agents/NAME by default, / for the gateway.",
     "components.*.replicas": "Number of running copies.",
     "components.*.group": "Group whose components share a host in hybrid mode.",
@@ -52,6 +54,9 @@ DESCRIPTIONS = {
     "components.*.health.timeout_s": "Seconds a health check may take.",
     "components.*.limits": "Resource limits of a host that holds the component.",
     "components.*.limits.memory_mb": "Memory the host may use, in MiB.",
+    "groups": "What holds for a whole group of components, by name.",
+    "groups.*": "One group.",
+    "groups.*.strategy": "Whether a failure concerns its replica alone (one-for-one) or replaces the group.",
     "profiles": "Named choices of components, by name.",
     "profiles.*": "One choice of components.",
     "profiles.*.components": "Components that take part; what they depend on comes along.",

@@ -12,11 +12,10 @@ from datetime import date, time
 from typing import Any
 
 from contracts.errors import ConfigError, did_you_mean
-from contracts.specs import Settings
+from contracts.specs import GATEWAY, Settings
 from control_plane.config.parsing import Tree
 from control_plane.config.problems import KeyPath, unknown_component
 
-GATEWAY = "gateway"  # the one component that need not be declared
 COMMAND_LINE = "command line"
 _PREFIX = "CTL_"
 

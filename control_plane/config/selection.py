@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from contracts.errors import ConfigError, did_you_mean
-from contracts.specs import ComponentSpec, Settings
-from control_plane.config.layers import GATEWAY
+from contracts.specs import GATEWAY, ComponentSpec, Settings
 from control_plane.config.problems import unknown_component
 
 _LOOK = 'Run "ctl config show"'

@@ -11,9 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.errors import ConfigError, did_you_mean
-from contracts.specs import Settings
+from contracts.specs import GATEWAY, Settings
 from control_plane.config.expectations import expected_at, keys_at
-from control_plane.config.layers import GATEWAY
 from control_plane.config.parsing import Tree
 from control_plane.config.problems import KeyPath, combined, dotted, show
 

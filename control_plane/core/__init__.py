@@ -2,6 +2,7 @@
 
 from control_plane.core.effects import (
     Answer,
+    Conclude,
     Effect,
     KillHost,
     PlannedEffect,
@@ -10,7 +11,7 @@ from control_plane.core.effects import (
     SpawnHost,
     StopHost,
 )
-from control_plane.core.graph import find_cycle, order
+from control_plane.core.graph import find_cycle, front_first, order
 from control_plane.core.inputs import (
     BusLost,
     BusRecovered,
@@ -22,6 +23,7 @@ from control_plane.core.inputs import (
     StopAll,
     TimePassed,
 )
+from control_plane.core.memory import Memory, recalled, remembered
 from control_plane.core.placement import place
 from control_plane.core.reconciler import Plan, plan
 from control_plane.core.reducer import reduce
@@ -32,12 +34,14 @@ __all__ = [
     "Answer",
     "BusLost",
     "BusRecovered",
+    "Conclude",
     "Effect",
     "HostExited",
     "HostSpawned",
     "Input",
     "Issued",
     "KillHost",
+    "Memory",
     "Plan",
     "PlannedEffect",
     "SendStart",
@@ -50,6 +54,7 @@ __all__ = [
     "TimePassed",
     "component_statuses",
     "find_cycle",
+    "front_first",
     "initial_state",
     "is_ready",
     "is_settled",
@@ -57,5 +62,7 @@ __all__ = [
     "order",
     "place",
     "plan",
+    "recalled",
     "reduce",
+    "remembered",
 ]

@@ -24,7 +24,8 @@ EXIT_TIMEOUT_S: Final = 5.0
 
 def next_wake_s(state: State) -> float | None:
     """Return the earliest time at which something is due although nothing happens until then."""
-    return min((*_of_hosts(state), *_of_replicas(state)), default=None)
+    deadlines = (request.deadline_s for request in state.open_requests)
+    return min((*_of_hosts(state), *_of_replicas(state), *deadlines), default=None)
 
 
 def spawn_limit_s(state: State, replicas: tuple[str, ...]) -> float:

@@ -21,12 +21,16 @@ class SpawnHost:
 
 @dataclass(frozen=True)
 class SendStart:
-    """Tell the host to start the replica. May be sent again under the same command id."""
+    """Tell the host to start the replica. May be sent again under the same command id.
+
+    `via` is for a component that the host does not hold yet: another one, whose commands it follows.
+    """
 
     replica: str
     component: str
     host: str
     command_id: str
+    via: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,5 +68,15 @@ class Answer:
     error: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Conclude:
+    """Tell everybody what a request came to; `error` is a `CoplaneError.as_dict()`, None where it is done."""
+
+    request_id: str
+    kind: str
+    component: str
+    error: Mapping[str, Any] | None = None
+
+
 PlannedEffect = SpawnHost | SendStart | SendStop | StopHost | KillHost
-Effect = PlannedEffect | Answer
+Effect = PlannedEffect | Answer | Conclude

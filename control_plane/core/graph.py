@@ -39,6 +39,20 @@ def find_cycle(depends_on: Graph) -> tuple[str, ...] | None:
     return None
 
 
+def front_first(depends_on: Graph, front: str) -> Graph:
+    """Return the graph in which `front` depends on everything that does not itself depend on `front`.
+
+    Stopped along it, the front goes down before what it hands its work to.
+    """
+    if front not in depends_on:
+        return depends_on
+    above = {front}
+    while more := {name for name, deps in depends_on.items() if above & set(deps)} - above:
+        above |= more
+    behind = tuple(name for name in depends_on if name not in above)
+    return {**depends_on, front: tuple(dict.fromkeys((*depends_on[front], *behind)))}
+
+
 def dependents(depends_on: Graph, name: str) -> tuple[str, ...]:
     """Return the names that depend on `name` directly."""
     return tuple(sorted(other for other, deps in depends_on.items() if name in deps))

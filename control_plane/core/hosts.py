@@ -73,12 +73,16 @@ def _adopted(state: State, event: HostSpawned, at: Moment) -> State:
     if not known:
         return state
     for replica, name in known:
-        generation = state.desired.components[name].generation
-        state = state.with_replica(replica, ReplicaRecord(name, host=event.host, generation=generation))
+        # What is remembered of it stays; whether it runs, its host will say.
+        record = state.observed.replicas.get(replica) or ReplicaRecord(name)
+        generation = record.generation or state.desired.components[name].generation
+        state = state.with_replica(replica, replace(record, host=event.host, generation=generation))
     replicas = tuple(replica for replica, _ in known)
     host = HostRecord(
-        key_of(state, *known[0]),
+        event.key or key_of(state, *known[0]),
         replicas,
+        components=frozenset(name for _, name in known),
+        adopted=True,
         pid=event.pid,
         generation=state.desired.components[known[0][1]].generation,
         spawned_at_s=at.now_s,
@@ -151,7 +155,9 @@ def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> S
     named = tuple(report.replica for report in event.replicas)
     reported = replace(
         host,
-        replicas=host.replicas if not host.foreign else named,
+        # A host that was taken over may hold more than it was made with.
+        replicas=named if host.foreign else tuple(dict.fromkeys((*host.replicas, *named))),
+        components=host.components | {report.component for report in event.replicas},
         phase=HostPhase.UP if came_up else host.phase,
         deadline_s=None if came_up else host.deadline_s,
         pid=event.pid,

@@ -17,13 +17,14 @@ from control_plane.core.effects import PlannedEffect
 class HostSpawned:
     """A host has a process.
 
-    `replicas` (id, component) are those of its spec. After a takeover it names the hosts that the
+    `replicas` (id, component) and `key` are those of its spec. After a takeover it names the hosts that the
     anchor still holds, before the first plan is made: they are adopted.
     """
 
     host: str
     pid: int
     replicas: tuple[tuple[str, str], ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True)

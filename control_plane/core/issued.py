@@ -41,6 +41,7 @@ def _spawn(state: State, effect: SpawnHost, at: Moment) -> State:
     host = HostRecord(
         effect.key,
         replicas,
+        components=frozenset(component for _, component in effect.replicas),
         spawned_at_s=at.now_s,
         last_seen_s=at.now_s,
         deadline_s=at.now_s + spawn_limit_s(state, replicas),

@@ -12,6 +12,8 @@ from functools import lru_cache
 from contracts.specs import ComponentSpec, Mode
 
 LOCAL_KEY = "local"
+# Where `ctl move` puts replicas that are to have a process each.
+ISOLATED = "isolated"
 
 
 def replica_id(component: str, number: int) -> str:
@@ -25,8 +27,11 @@ def replica_ids(component: str, replicas: int) -> tuple[str, ...]:
     return tuple(replica_id(component, number) for number in range(1, replicas + 1))
 
 
-def host_key(mode: Mode, spec: ComponentSpec, replica: str) -> str:
+def host_key(mode: Mode, spec: ComponentSpec, replica: str, *, place: str = "") -> str:
     """Return the key of the host that the replica belongs in.
+
+    Args:
+        place: where an operator moved the component: a group, `isolated`, or nothing.
 
     Raises:
         ValueError: the mode is `auto`, which whoever launches resolves first.
@@ -34,6 +39,8 @@ def host_key(mode: Mode, spec: ComponentSpec, replica: str) -> str:
     match mode:
         case Mode.SINGLE:
             return LOCAL_KEY
+        case Mode.MULTI | Mode.HYBRID if place:
+            return replica if place == ISOLATED else f"group.{place}"
         case Mode.MULTI:
             return replica
         case Mode.HYBRID:

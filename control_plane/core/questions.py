@@ -6,8 +6,15 @@ from collections.abc import Iterable, Iterator
 
 from contracts.specs import ComponentSpec
 from contracts.status import ReplicaState
-from control_plane.core.placement import LOCAL_KEY, host_key, replica_ids
-from control_plane.core.state import CommandKind, DesiredComponent, HostRecord, ReplicaRecord, State
+from control_plane.core.placement import LOCAL_KEY, host_key, replica_id, replica_ids
+from control_plane.core.state import (
+    CommandKind,
+    DesiredComponent,
+    HostPhase,
+    HostRecord,
+    ReplicaRecord,
+    State,
+)
 from control_plane.core.transitions import LIVE, SERVING
 
 # What is wanted.
@@ -44,8 +51,13 @@ def is_stale(state: State, record: ReplicaRecord) -> bool:
 
 
 def wanted_ids(wanted: DesiredComponent) -> tuple[str, ...]:
-    """Return the ids of the replicas that the component is to have while it runs."""
-    return replica_ids(wanted.spec.name, wanted.replicas)
+    """Return the ids of the replicas that the component is to have while it runs, a surge one included."""
+    return replica_ids(wanted.spec.name, wanted.replicas + wanted.rolling)
+
+
+def is_surge(wanted: DesiredComponent, replica: str) -> bool:
+    """Return whether the replica is there only while the others are replaced one by one."""
+    return wanted.rolling and replica == replica_id(wanted.spec.name, wanted.replicas + 1)
 
 
 def placed(state: State, key: str) -> tuple[tuple[str, str], ...]:
@@ -57,14 +69,15 @@ def placed(state: State, key: str) -> tuple[tuple[str, str], ...]:
     return tuple(
         (replica, name)
         for name, wanted in state.desired.components.items()
-        for replica in replica_ids(name, max(1, wanted.replicas))
+        for replica in replica_ids(name, max(1, wanted.replicas + wanted.rolling))
         if key_of(state, replica, name) == key
     )
 
 
 def key_of(state: State, replica: str, component: str) -> str:
     """Return the key of the host that the replica belongs in."""
-    return host_key(state.desired.mode, state.desired.components[component].spec, replica)
+    wanted = state.desired.components[component]
+    return host_key(state.desired.mode, wanted.spec, replica, place=wanted.place)
 
 
 # What is observed.
@@ -88,6 +101,12 @@ def replicas_of(state: State, host_id: str) -> tuple[tuple[str, ReplicaRecord], 
     given = state.observed.hosts[host_id].replicas
     here = ((replica, known.get(replica)) for replica in given)
     return tuple((replica, record) for replica, record in here if record and record.host == host_id)
+
+
+def replicas_of_component(state: State, component: str) -> tuple[tuple[str, ReplicaRecord], ...]:
+    """Return the known replicas of a component."""
+    known = state.observed.replicas.items()
+    return tuple((replica, record) for replica, record in known if record.component == component)
 
 
 def host_of(state: State, record: ReplicaRecord) -> HostRecord | None:
@@ -141,6 +160,27 @@ def missing_dependencies(state: State, component: str, serving: frozenset[str]) 
     )
 
 
+def broken_dependencies(state: State, component: str) -> frozenset[str]:
+    """Return the dependencies without which the component, which runs, is to stop and wait.
+
+    One that was taken over and has not reported yet is not known to be down.
+    """
+    if state.desired.components[component].spec.on_dependency_failure != "wait":
+        return frozenset()
+    missing = missing_dependencies(state, component, serving_components(state))
+    return frozenset(name for name in missing if not _is_unknown(state, name))
+
+
+def _is_unknown(state: State, component: str) -> bool:
+    hosts = (host_of(state, record) for _, record in replicas_of_component(state, component))
+    return any(host is not None and is_unheard(host) for host in hosts)
+
+
+def is_unheard(host: HostRecord) -> bool:
+    """Return whether the host was taken over and has not said yet what runs in it."""
+    return host.adopted and host.phase is HostPhase.SPAWNING
+
+
 def sole_component(state: State, host: HostRecord) -> DesiredComponent | None:
     """Return the component that has the host to itself, so that a restart may replace the process."""
     names = {state.observed.replicas[replica].component for replica in host.replicas}
@@ -150,9 +190,14 @@ def sole_component(state: State, host: HostRecord) -> DesiredComponent | None:
 
 
 def is_stale_host(state: State, host: HostRecord) -> bool:
-    """Return whether a restart was asked for since the host, which is one component's own, was spawned."""
+    """Return whether a restart was asked for since the host, which is one component's own, was spawned.
+
+    Where its replicas are replaced one by one and share the host, the new ones start beside the old.
+    """
     owner = sole_component(state, host)
-    return owner is not None and host.generation < owner.generation
+    if owner is None or host.generation >= owner.generation:
+        return False
+    return not owner.rolling or host.key in host.replicas
 
 
 def spec_of(state: State, component: str) -> ComponentSpec | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import count
 
 from contracts.status import ReplicaState
-from control_plane.core import graph
 from control_plane.core.deadlines import host_deadline_s, is_due, next_wake_s, resend_at_s
 from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
 from control_plane.core.inputs import Moment
@@ -20,20 +19,19 @@ from control_plane.core.issued import issued
 from control_plane.core.questions import (
     all_replicas,
     is_abandoned,
-    is_down_wanted,
+    is_foreign,
     is_needed,
-    is_stale,
     is_stale_host,
     is_stop_in_flight,
-    is_wanted,
+    is_unheard,
     key_of,
-    live_components,
     missing_dependencies,
     placed,
     replicas_of,
     serving_components,
 )
 from control_plane.core.state import CommandKind, HostPhase, HostRecord, ReplicaRecord, State
+from control_plane.core.stopping import Stops
 from control_plane.core.transitions import LIVE
 
 
@@ -65,10 +63,8 @@ class _Planner:
         self._state = state
         self._now_s = now_s
         self._hosts = state.observed.hosts
-        self._live = live_components(state)
         self._serving = serving_components(state)
         self._host_by_key = {host.key: host_id for host_id, host in self._hosts.items() if not host.foreign}
-        self._depends_on = {name: wanted.spec.depends_on for name, wanted in state.desired.components.items()}
         self._command_numbers = count(state.next_command)
 
     def effects(self) -> Iterator[PlannedEffect]:
@@ -100,37 +96,31 @@ class _Planner:
 
     def _is_in_use(self, host_id: str, host: HostRecord) -> bool:
         replicas = replicas_of(self._state, host_id)
-        if any(record.state in LIVE for _, record in replicas):
+        if is_unheard(host) or any(record.state in LIVE for _, record in replicas):
             return True
         if is_stale_host(self._state, host):
             return False
-        return any(is_needed(self._state, replica, record) for replica, record in replicas)
+        return any(
+            is_needed(self._state, replica, record) and self._belongs_in(host, replica, record)
+            for replica, record in replicas
+        )
+
+    def _belongs_in(self, host: HostRecord, replica: str, record: ReplicaRecord) -> bool:
+        return host.key == key_of(self._state, replica, record.component)
 
     # Replicas that have to stop.
 
     def _stops(self, replicas: tuple[tuple[str, ReplicaRecord], ...]) -> Iterator[PlannedEffect]:
+        stops = Stops(self._state)
         for replica, record in replicas:
             if record.host is None or not self._can_be_told(record):
                 continue
             if is_stop_in_flight(record):
                 yield from self._resent_stop(replica, record)
-            elif record.state in LIVE and self._must_stop(replica, record):
+            elif record.state in LIVE and stops.must_stop(replica, record):
                 spec = self._state.desired.components[record.component].spec
                 command_id = self._next_command_id()
                 yield SendStop(replica, spec.name, record.host, command_id, spec.grace_period_s)
-
-    def _must_stop(self, replica: str, record: ReplicaRecord) -> bool:
-        if record.component not in self._state.desired.components:
-            return False  # Somebody else's, under our application's name: observed, and left alone.
-        if is_down_wanted(self._state, record.component):
-            return not self._dependents_to_wait_for(record.component)
-        return is_stale(self._state, record) or not is_wanted(self._state, replica, record)
-
-    def _dependents_to_wait_for(self, component: str) -> bool:
-        return any(
-            name in self._live and is_down_wanted(self._state, name)
-            for name in graph.dependents(self._depends_on, component)
-        )
 
     def _resent_stop(self, replica: str, record: ReplicaRecord) -> Iterator[PlannedEffect]:
         command = record.command
@@ -144,19 +134,27 @@ class _Planner:
         missing = dict.fromkeys(
             key_of(self._state, replica, record.component)
             for replica, record in replicas
-            if record.host not in self._hosts and self._may_run_now(replica, record)
+            if self._host_for(replica, record) is None and self._may_run_now(replica, record)
         )
         for key in missing:
             if key not in self._host_by_key:
                 yield SpawnHost(f"h{self._state.epoch}-{next(numbers)}", key, self._to_place(key))
 
     def _to_place(self, key: str) -> tuple[tuple[str, str], ...]:
-        known = self._state.observed.replicas
         return tuple(
             (replica, component)
             for replica, component in placed(self._state, key)
-            if replica not in known or known[replica].host not in self._hosts
+            if not self._is_elsewhere(replica)
         )
+
+    def _is_elsewhere(self, replica: str) -> bool:
+        """Return whether the replica runs, or may still run, in another host."""
+        record = self._state.observed.replicas.get(replica)
+        if record is None or record.host is None or record.host not in self._hosts:
+            return False
+        if record.state in LIVE or is_abandoned(record) or is_foreign(self._state, record):
+            return True
+        return self._belongs_in(self._hosts[record.host], replica, record)
 
     # Replicas that have to start.
 
@@ -165,20 +163,30 @@ class _Planner:
             command = record.command
             if command and command.kind is CommandKind.START and record.host:
                 if is_due(resend_at_s(self._state, record), self._now_s):
-                    yield SendStart(replica, record.component, record.host, command.id)
+                    yield self._send_start(replica, record, record.host, command.id)
             elif self._may_run_now(replica, record) and self._dependencies_serve(record.component):
                 yield from self._start(replica, record)
 
     def _start(self, replica: str, record: ReplicaRecord) -> Iterator[PlannedEffect]:
-        host_id = record.host if record.host in self._hosts else None
-        host_id = host_id or self._host_by_key.get(key_of(self._state, replica, record.component))
+        host_id = self._host_for(replica, record)
         if host_id is None:
             return
         host = self._hosts[host_id]
         # A foreign host starts its replicas once; after an end it waits to be told, like any other.
         starts_by_itself = host.foreign and record.state is ReplicaState.PENDING and not record.again
         if host.phase is HostPhase.UP and not starts_by_itself and not is_stale_host(self._state, host):
-            yield SendStart(replica, record.component, host_id, self._next_command_id())
+            yield self._send_start(replica, record, host_id, self._next_command_id())
+
+    def _host_for(self, replica: str, record: ReplicaRecord) -> str | None:
+        """Return the host that the replica runs in next: a foreign one as it is, else the one of its key."""
+        if is_foreign(self._state, record):
+            return record.host
+        return self._host_by_key.get(key_of(self._state, replica, record.component))
+
+    def _send_start(self, replica: str, record: ReplicaRecord, host_id: str, command_id: str) -> SendStart:
+        component, followed = record.component, self._hosts[host_id].components
+        via = "" if component in followed else min(followed, default="")
+        return SendStart(replica, component, host_id, command_id, via)
 
     def _may_run_now(self, replica: str, record: ReplicaRecord) -> bool:
         if not is_needed(self._state, replica, record) or is_abandoned(record):

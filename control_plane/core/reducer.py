@@ -8,16 +8,13 @@ from __future__ import annotations
 from typing import assert_never
 
 from contracts.messages import (
+    AnyRequest,
     CommandCompleted,
     CommandFailed,
     ComponentRegistered,
     ComponentTransitioned,
     HostHeartbeat,
     HostStopping,
-    RestartRequest,
-    ScaleRequest,
-    StartRequest,
-    StopRequest,
 )
 from control_plane.core import hosts, timeouts
 from control_plane.core.effects import Effect
@@ -35,19 +32,30 @@ from control_plane.core.inputs import (
     TimePassed,
 )
 from control_plane.core.issued import issued
+from control_plane.core.outcomes import concluded
 from control_plane.core.requests import requested, stop_all
+from control_plane.core.rollouts import advanced
 from control_plane.core.state import State
+from control_plane.core.strategies import followed
 
 
 def reduce(
     state: State, event: Input, *, now_s: float, jitter: float = 0.5
 ) -> tuple[State, tuple[Effect, ...]]:
-    """Return the state after the input, and the answers that are due at once."""
+    """Return the state after the input, and the answers and outcomes that are due at once."""
     at = Moment(now_s, jitter)
+    after, answers = _step(state, event, at)
+    after, outcomes = concluded(followed(state, after), at)
+    # What a replacement came to is told before it is forgotten, and its end may be what was waited for.
+    after, more_outcomes = concluded(advanced(after), at)
+    return after, (*answers, *outcomes, *more_outcomes)
+
+
+def _step(state: State, event: Input, at: Moment) -> tuple[State, tuple[Effect, ...]]:
+    if isinstance(event, AnyRequest):
+        state, answer = requested(state, event, at)
+        return state, (answer,)
     match event:
-        case StartRequest() | StopRequest() | RestartRequest() | ScaleRequest():
-            state, answer = requested(state, event, at)
-            return state, (answer,)
         case HostHeartbeat():
             return hosts.heartbeat(state, event, at), ()
         case ComponentTransitioned():

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, assert_never
+from typing import assert_never
 
 from contracts.errors import ControlError, did_you_mean
-from contracts.messages import AnyRequest, RestartRequest, ScaleRequest, StartRequest, StopRequest
+from contracts.messages import (
+    AnyRequest,
+    MoveRequest,
+    RestartRequest,
+    ScaleRequest,
+    StartRequest,
+    StopRequest,
+)
+from contracts.specs import GATEWAY, Mode
 from control_plane.core.effects import Answer
 from control_plane.core.inputs import Moment
-from control_plane.core.questions import all_replicas, is_wanted
+from control_plane.core.outcomes import opened
+from control_plane.core.placement import ISOLATED, replica_id
+from control_plane.core.questions import all_replicas, is_wanted, key_of
 from control_plane.core.records import forgiven, stopped
+from control_plane.core.rollouts import replaced
 from control_plane.core.state import DesiredComponent, State
 from control_plane.core.transitions import DOWN
 
 
 def requested(state: State, request: AnyRequest, at: Moment) -> tuple[State, Answer]:
     """Change what is wanted, or refuse; what is observed follows later."""
+    if request.request_id and request.request_id in state.known_requests:
+        return state, Answer(request.request_id, accepted=True)
     refusal = _refusal(state, request)
     if refusal is not None:
-        return state, Answer(request.request_id, accepted=False, error=refusal)
+        return state, Answer(request.request_id, accepted=False, error=refusal.as_dict())
     after = _changed(state, request, state.desired.components[request.component], at)
-    return after, Answer(request.request_id, accepted=True)
+    return opened(after, request, at), Answer(request.request_id, accepted=True)
 
 
 def stop_all(state: State, at: Moment) -> State:
@@ -32,14 +45,29 @@ def stop_all(state: State, at: Moment) -> State:
     return state
 
 
-def _refusal(state: State, request: AnyRequest) -> dict[str, Any] | None:
+def _refusal(state: State, request: AnyRequest) -> ControlError | None:
     known = state.desired.components
     if request.component not in known:
         fix = did_you_mean(request.component, known)
-        return ControlError(f"unknown component '{request.component}'", fix=fix, code="E3002").as_dict()
+        return ControlError(f"unknown component '{request.component}'", fix=fix, code="E3002")
     if state.desired.stopping and not isinstance(request, StopRequest):
-        return ControlError("the application is stopping", fix="launch it again", code="E3007").as_dict()
-    return None
+        return ControlError("the application is stopping", fix="launch it again", code="E3007")
+    return _no_way(state, request) if isinstance(request, MoveRequest) else None
+
+
+def _no_way(state: State, request: MoveRequest) -> ControlError | None:
+    """Return why the component cannot be moved there."""
+    groups = {wanted.spec.group for wanted in state.desired.components.values() if wanted.spec.group}
+    if state.desired.mode is Mode.SINGLE:
+        why, fix = "in single mode everything shares one process", "launch with --mode multi or hybrid"
+    elif request.component == GATEWAY and request.to != ISOLATED:
+        why, fix = "a process takes over the public socket only when it is made", "move what is behind it"
+    elif request.to not in {ISOLATED, *groups}:
+        why, fix = f"there is no group '{request.to}'", did_you_mean(request.to, {ISOLATED, *groups})
+    else:
+        return None
+    what = f"component '{request.component}' cannot be moved to '{request.to}'"
+    return ControlError(what, why=why, fix=fix, code="E3008")
 
 
 def _changed(state: State, request: AnyRequest, wanted: DesiredComponent, at: Moment) -> State:
@@ -47,15 +75,26 @@ def _changed(state: State, request: AnyRequest, wanted: DesiredComponent, at: Mo
     match request:
         case StartRequest():
             return _forgive(state.with_component(name, replace(wanted, running=True)), name, at)
-        case RestartRequest():
-            newer = replace(wanted, running=True, generation=wanted.generation + 1)
-            return _forgive(state.with_component(name, newer), name, at)
+        case RestartRequest(rolling=rolling):
+            wanted = replace(wanted, running=True)
+            return _forgive(replaced(state, name, wanted, rolling=rolling), name, at)
         case StopRequest():
-            return _stand_down(state.with_component(name, replace(wanted, running=False)), name, at)
+            wanted = replace(wanted, running=False, rolling=False)
+            return _stand_down(state.with_component(name, wanted), name, at)
         case ScaleRequest(replicas=replicas):
             return _stand_down(state.with_component(name, replace(wanted, replicas=replicas)), name, at)
+        case MoveRequest(to=place):
+            return _moved(state, name, replace(wanted, place=place))
         case _:
             assert_never(request)
+
+
+def _moved(state: State, component: str, wanted: DesiredComponent) -> State:
+    first = replica_id(component, 1)
+    after = state.with_component(component, wanted)
+    if key_of(after, first, component) == key_of(state, first, component):
+        return after
+    return replaced(after, component, wanted, rolling=True)
 
 
 def _forgive(state: State, component: str, at: Moment) -> State:

@@ -15,25 +15,37 @@ from contracts.specs import ComponentSpec, Mode, Settings
 from contracts.status import Health, ReplicaState
 
 EXITED_HOSTS_KEPT: Final = 256
+REQUESTS_KEPT: Final = 256
 
 
 @dataclass(frozen=True)
 class DesiredComponent:
-    """What is wanted of one component. `generation` grows with every restart that is asked for."""
+    """What is wanted of one component.
+
+    `generation` grows with every replacement of its replicas that is wanted; what runs of an older one is
+    stale. `rolling`: they are replaced one after the other, while a surge replica stands in.
+    `place` is where an operator moved it: a group, or `isolated`; empty where the mode decides.
+    """
 
     spec: ComponentSpec
     running: bool = True
     replicas: int = 1
     generation: int = 1
+    rolling: bool = False
+    place: str = ""
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What is wanted of the application; `stopping` wants everything down, for good."""
+    """What is wanted of the application.
+
+    `stopping` wants everything down, for good. `one_for_all` names the groups that fail as one.
+    """
 
     mode: Mode
     components: Mapping[str, DesiredComponent]
     stopping: bool = False
+    one_for_all: frozenset[str] = frozenset()
 
 
 class CommandKind(StrEnum):
@@ -97,17 +109,21 @@ class HostPhase(StrEnum):
 class HostRecord:
     """What is known of one host.
 
-    `replicas` are the ids it was given. `generation` is that of its component at the spawn, for a host
-    of one component. `deadline_s`: when it is killed unless it has left its phase by then.
+    `replicas` are the ids it was given; `components` are those whose commands it follows. `generation` is
+    that of its component at the spawn, for a host of one component. `deadline_s`: when it is killed unless
+    it has left its phase by then.
     `foreign`: somebody else placed it; it is neither spawned nor killed from here.
     `dismissed`: it was told to end because nothing in it was needed; its exit is no crash.
+    `adopted`: it ran before this control plane.
     """
 
     key: str
     replicas: tuple[str, ...]
+    components: frozenset[str] = frozenset()
     phase: HostPhase = HostPhase.SPAWNING
     foreign: bool = False
     dismissed: bool = False
+    adopted: bool = False
     generation: int = 0
     pid: int | None = None
     node: str = "local"
@@ -132,14 +148,29 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class OpenRequest:
+    """A request that was accepted and has no outcome yet. `deadline_s`: when it fails for being late."""
+
+    id: str
+    kind: str
+    component: str
+    deadline_s: float
+
+
+@dataclass(frozen=True)
 class State:
-    """Everything. The epoch is part of every id, so that no id comes back after a takeover."""
+    """Everything. The epoch is part of every id, so that no id comes back after a takeover.
+
+    `known_requests` are the ids of the latest requests: the same one twice acts once.
+    """
 
     desired: Desired
     observed: Observed = Observed()
     epoch: int = 1
     next_host: int = 1
     next_command: int = 1
+    open_requests: tuple[OpenRequest, ...] = ()
+    known_requests: tuple[str, ...] = ()
 
     def with_host(self, host_id: str, record: HostRecord) -> State:
         """Return the state with this host's record."""
@@ -181,4 +212,7 @@ def initial_state(settings: Settings, mode: Mode, *, epoch: int = 1) -> State:
     components = {
         name: DesiredComponent(spec, replicas=spec.replicas) for name, spec in settings.components.items()
     }
-    return State(Desired(mode, components), epoch=epoch)
+    one_for_all = frozenset(
+        name for name, group in settings.groups.items() if group.strategy == "one-for-all"
+    )
+    return State(Desired(mode, components, one_for_all=one_for_all), epoch=epoch)

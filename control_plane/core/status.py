@@ -13,12 +13,14 @@ from contracts.status import ComponentStatus, ReplicaState, ReplicaStatus
 from control_plane.core.questions import (
     all_replicas,
     host_of,
+    is_abandoned,
     is_down_wanted,
     is_foreign,
     is_needed,
     is_stale,
     is_wanted,
     missing_dependencies,
+    replicas_of_component,
     serving_components,
     wanted_ids,
 )
@@ -61,10 +63,24 @@ def component_state(replicas: Iterable[ReplicaState]) -> ReplicaState:
 
 
 def is_ready(state: State) -> bool:
-    """Return whether every wanted replica is ready, or has finished what it was there for."""
-    return not state.desired.stopping and all(
-        record.state is ReplicaState.READY or record.finished for _, record in _wanted(state)
-    )
+    """Return whether every wanted replica is ready, or has finished what it was there for.
+
+    While replicas are replaced one by one, as many as are wanted have to be.
+    """
+    if state.desired.stopping:
+        return False
+    unready = [record for _, record in _wanted(state) if not _is_as_wanted(record)]
+    return all(_has_enough(state, record.component) for record in unready)
+
+
+def _is_as_wanted(record: ReplicaRecord) -> bool:
+    return record.state is ReplicaState.READY or record.finished
+
+
+def _has_enough(state: State, component: str) -> bool:
+    wanted = state.desired.components[component]
+    good = sum(_is_as_wanted(record) for _, record in replicas_of_component(state, component))
+    return wanted.rolling and good >= wanted.replicas
 
 
 def is_settled(state: State, *, component: str | None = None) -> bool:
@@ -132,18 +148,27 @@ def _component_status(state: State, name: str, replicas: list[ReplicaStatus]) ->
     return ComponentStatus(
         name=name,
         desired="stopped" if is_down_wanted(state, name) else "running",
-        state=component_state(replica.state for replica in replicas),
+        state=_component_state(state, name, replicas),
         prefix=wanted.spec.prefix,
         depends_on=wanted.spec.depends_on,
         replicas=tuple(replicas),
     )
 
 
+def _component_state(state: State, name: str, replicas: list[ReplicaStatus]) -> ReplicaState:
+    return (
+        ReplicaState.READY
+        if _has_enough(state, name)
+        else component_state(replica.state for replica in replicas)
+    )
+
+
 def _replica_status(state: State, replica: str, record: ReplicaRecord, *, now_s: float) -> ReplicaStatus:
     host = host_of(state, record)
+    shown = _shown_state(state, replica, record)
     return ReplicaStatus(
         id=replica,
-        state=_shown_state(state, replica, record),
+        state=shown,
         host=record.host if host else None,
         node=host.node if host else None,
         pid=host.pid if host else None,
@@ -153,22 +178,27 @@ def _replica_status(state: State, replica: str, record: ReplicaRecord, *, now_s:
         rss_bytes=host.rss_bytes if host else 0,
         cpu_percent=host.cpu_percent if host else 0.0,
         health=record.health,
-        reason=_reason(state, record, host),
+        reason=_reason(state, shown, record, host),
         retry_in_s=max(0.0, record.retry_at_s - now_s) if record.retry_at_s is not None else None,
     )
 
 
 def _shown_state(state: State, replica: str, record: ReplicaRecord) -> ReplicaState:
-    never_needed = record.state is ReplicaState.PENDING and not is_wanted(state, replica, record)
-    return ReplicaState.STOPPED if never_needed else record.state
+    match record.state:
+        case ReplicaState.PENDING if not is_wanted(state, replica, record):
+            return ReplicaState.STOPPED  # never needed
+        case ReplicaState.STOPPED if is_needed(state, replica, record) and not is_abandoned(record):
+            return ReplicaState.PENDING  # stopped to be started again
+        case _:
+            return record.state
 
 
 def _uptime_s(record: ReplicaRecord, now_s: float) -> float:
     return max(0.0, now_s - record.started_at_s) if record.started_at_s is not None else 0.0
 
 
-def _reason(state: State, record: ReplicaRecord, host: HostRecord | None) -> str | None:
-    if record.state is not ReplicaState.PENDING or record.reason:
+def _reason(state: State, shown: ReplicaState, record: ReplicaRecord, host: HostRecord | None) -> str | None:
+    if shown is not ReplicaState.PENDING or record.reason:
         return record.reason
     missing = waits_for(state, record.component)
     if missing and not is_down_wanted(state, record.component):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from contracts.specs import HostSpec
 
@@ -29,6 +29,7 @@ class Adopted:
     host: str
     pid: int
     replicas: tuple[tuple[str, str], ...]
+    key: str
 
 
 class Hosting(Protocol):
@@ -57,6 +58,18 @@ class Hosting(Protocol):
 
     def adopted(self) -> Sequence[Adopted]:
         """Return the hosts that ran before this control plane."""
+        ...
+
+    async def remember(self, memory: dict[str, Any]) -> None:
+        """Keep a JSON object for the control plane after this one; it replaces the one before.
+
+        Raises:
+            LaunchError: it could not be kept.
+        """
+        ...
+
+    def recall(self) -> dict[str, Any]:
+        """Return what the control plane before this one left; empty where there was none."""
         ...
 
     def events(self) -> AsyncIterator[Exited]:

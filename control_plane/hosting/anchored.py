@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from contracts.errors import LaunchError
-from contracts.specs import HostSpec
+from contracts.specs import GATEWAY, HostSpec
 from control_plane.hosting import Adopted, Exited
 from control_plane.runtime.anchor_client import AnchorClient
 from control_plane.runtime.anchor_protocol import HostGone
 from control_plane.runtime.paths import RuntimeDir
-
-GATEWAY = "gateway"
 
 
 class AnchoredHosting:
@@ -46,9 +45,22 @@ class AnchoredHosting:
     def adopted(self) -> Sequence[Adopted]:
         """Return the hosts that the anchor held when we connected."""
         return [
-            Adopted(host.spec.id, host.pid, tuple((r.id, r.component.name) for r in host.spec.replicas))
+            Adopted(
+                host.spec.id,
+                host.pid,
+                tuple((replica.id, replica.component.name) for replica in host.spec.replicas),
+                host.spec.label,
+            )
             for host in self._anchor.welcome.hosts
         ]
+
+    async def remember(self, memory: dict[str, Any]) -> None:
+        """Leave it with the anchor, which outlives this control plane."""
+        await self._anchor.remember(memory)
+
+    def recall(self) -> dict[str, Any]:
+        """Return what the control plane before this one left with the anchor."""
+        return self._anchor.welcome.memory
 
     async def events(self) -> AsyncIterator[Exited]:
         """Iterate over the ends of hosts.

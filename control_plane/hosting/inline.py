@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from contracts.specs import HostSpec
 from contracts.state import SharedState
@@ -76,6 +77,13 @@ class InlineHosting:
     def adopted(self) -> Sequence[Adopted]:
         """Return nothing: a host in this process never outlives it."""
         return ()
+
+    async def remember(self, memory: dict[str, Any]) -> None:
+        """Forget it: nothing here outlives this process."""
+
+    def recall(self) -> dict[str, Any]:
+        """Return nothing: a launch in one process begins anew."""
+        return {}
 
     async def events(self) -> AsyncIterator[Exited]:
         """Iterate over the ends of hosts."""

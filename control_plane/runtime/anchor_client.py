@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ from control_plane.runtime.anchor_protocol import (
     Lines,
     LineTooLong,
     Refused,
+    Remember,
     Request,
     RestartBus,
     Shutdown,
@@ -100,6 +101,10 @@ class AnchorClient:
     async def signal(self, host: str, signum: int) -> None:
         """Send a signal to a host, or SIGKILL to its whole group; nothing happens to one that has ended."""
         await self._wire.ask(lambda number: SignalHost(id=number, host=host, signum=signum), Done)
+
+    async def remember(self, memory: dict[str, Any]) -> None:
+        """Leave a JSON object for the next control plane; `welcome.memory` is what the last one left."""
+        await self._wire.ask(lambda number: Remember(id=number, memory=memory), Done)
 
     async def restart_bus(self) -> None:
         """Stop the embedded Valkey and start it again; `events` tells when.

@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
 from contracts.errors import ControlError, LaunchError
 from contracts.specs import HostSpec
@@ -29,6 +29,7 @@ from control_plane.runtime.anchor_protocol import (
     Hello,
     HostGone,
     Preloaded,
+    Remember,
     Request,
     RestartBus,
     RunningHost,
@@ -78,6 +79,7 @@ class Anchor:
         self._entry = children.HostEntry.parse(options.host_entry)
         self._public = None if options.public_fd is None else socket.socket(fileno=options.public_fd)
         self._hosts: dict[str, RunningHost] = {}
+        self._memory: dict[str, Any] = {}
         # Hosts hold the reading end only, so that its end of file means that we are gone.
         self._lifeline, self._life = os.pipe()
         self._phase = Phase.SERVING
@@ -203,6 +205,7 @@ class Anchor:
             bus_url=self._bus.url if self._bus else "",
             public_fd=self._options.public_fd,
             public_url=url_of(self._public) if self._public else "",
+            memory=self._memory,
         )
 
     def obey(self, request: Request) -> Answer:
@@ -218,6 +221,8 @@ class Anchor:
                 self._signal(request.host, request.signum)
             case RestartBus():
                 self._restart_bus()
+            case Remember():
+                self._memory = request.memory
             case Shutdown():
                 self._stop("told to")
             case Hello():

@@ -99,7 +99,15 @@ class Shutdown(Record):
     id: int
 
 
-Request = Hello | Spawn | SignalHost | RestartBus | Shutdown
+class Remember(Record):
+    """Keep a JSON object for the next control plane, in place of the one before."""
+
+    op: Literal["remember"] = "remember"
+    id: int
+    memory: dict[str, Any]
+
+
+Request = Hello | Spawn | SignalHost | RestartBus | Remember | Shutdown
 
 # Answers.
 
@@ -124,6 +132,7 @@ class Welcome(Record):
     bus_url: str
     public_fd: int | None
     public_url: str
+    memory: dict[str, Any] = {}
 
 
 class Spawned(Record):

@@ -164,7 +164,7 @@ class EventDirectory:
                 )
                 self._forget_silent()
                 self._mark_changed()
-            case ComponentTransitioned() if message.host != self._local_host:
+            case ComponentTransitioned() if message.host not in ("", self._local_host):
                 self._transition(message)
                 self._mark_changed()
             case HostStopping() if message.host in self._hosts:

@@ -32,7 +32,7 @@ from contracts.messages import (
     StopReplica,
     from_fields,
 )
-from contracts.specs import HostSpec, ReplicaSpec
+from contracts.specs import GATEWAY, HostSpec, ReplicaSpec
 from contracts.state import SharedState
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker, StreamTransport
@@ -55,7 +55,6 @@ BLOCK_S = 30.0
 FLUSH_TIMEOUT_S = 1.0
 BUS_PATIENCE_S = 20.0
 BUS_PAUSE_S = 0.05
-GATEWAY = "gateway"
 
 
 class Host:
@@ -284,6 +283,8 @@ class Host:
                     )
                     continue
                 if isinstance(message, Command) and message.host == self.spec.id:
+                    # Commands to a component that was moved here follow on its own stream.
+                    positions.setdefault(commands_stream(self.spec.app, message.component), entry.id)
                     self._accept(message)
 
     def _accept(self, command: Command) -> None:
@@ -325,12 +326,12 @@ class Host:
         )
 
     def _replica_for(self, command: Command) -> Replica | None:
-        """Return the replica that is meant; one more of a component we hold is made here (scaling up)."""
+        """Return the replica that is meant; one more is made here where it is to be started (scale, move)."""
         if command.replica not in self.replicas and isinstance(command, StartReplica):
-            for replica in self.replicas.values():
-                if replica.component == command.component:
-                    self._add_replica(ReplicaSpec(id=command.replica, component=replica.spec.component))
-                    break
+            held = (replica.spec.component for replica in self.replicas.values())
+            spec = next((spec for spec in held if spec.name == command.component), command.spec)
+            if spec is not None:
+                self._add_replica(ReplicaSpec(id=command.replica, component=spec))
         return self.replicas.get(command.replica)
 
     def _add_replica(self, spec: ReplicaSpec) -> None:

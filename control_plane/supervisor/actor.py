@@ -11,13 +11,11 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from contracts.errors import BusError, ComponentError, CoplaneError
-from contracts.messages import AnyRequest, ComponentTransitioned, ReportHost, StartReplica, StopReplica
-from contracts.specs import HostSpec, Mode, ReplicaSpec, Settings
+from contracts.messages import AnyRequest, ComponentTransitioned
 from contracts.status import (
     AppStatus,
     BusStatus,
@@ -29,21 +27,13 @@ from contracts.status import (
 )
 from control_plane.brokers import StreamTransport
 from control_plane.core import (
-    Answer,
     BusLost,
-    Effect,
     HostExited,
     HostSpawned,
     Input,
     Issued,
-    KillHost,
-    SendStart,
-    SendStop,
-    SpawnFailed,
-    SpawnHost,
     State,
     StopAll,
-    StopHost,
     TimePassed,
     component_statuses,
     is_ready,
@@ -51,11 +41,15 @@ from control_plane.core import (
     is_stopped,
     plan,
     reduce,
+    remembered,
 )
-from control_plane.hosting import Adopted, Hosting
+from control_plane.hosting import Hosting
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import Announcer, events_stream
+from control_plane.supervisor.announcing import decisions, last_words
 from control_plane.supervisor.commander import Commander
+from control_plane.supervisor.executor import Executor
+from control_plane.supervisor.identity import Identity
 from control_plane.supervisor.intake import Intake
 from control_plane.supervisor.ledgers import read_ledgers
 from control_plane.supervisor.requests import Requests
@@ -69,19 +63,6 @@ EVENTS_READ = 500
 BLOCK_S = 30.0
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What does not change while this control plane lives."""
-
-    settings: Settings
-    mode: Mode
-    epoch: int
-    node: str
-    gateway_url: str
-    control_url: str
-    started_s: float
-
-
 class Supervisor:
     """Keeps what is observed in step with what is wanted; the API's `Controller`."""
 
@@ -92,6 +73,7 @@ class Supervisor:
         self._identity = identity
         self._app = app
         self._state = state
+        self.memory = remembered(state)
         self._transport = transport
         self._hosting = hosting
         self._inbox: asyncio.Queue[Input] = asyncio.Queue(maxsize=INBOX_LENGTH)
@@ -99,11 +81,17 @@ class Supervisor:
         self._commander = Commander(transport, app=app)
         self._intake = Intake(transport, app=app, inbox=self._inbox)
         self._requests = Requests(transport, app=app)
+        self._executor = Executor(
+            identity,
+            hosting=hosting,
+            commander=self._commander,
+            requests=self._requests,
+            announcer=self._announcer,
+            inbox=self._inbox,
+        )
         self._changed = asyncio.Event()
         self.stop_asked = asyncio.Event()
         self._stopped: asyncio.Future[StopReport] | None = None
-        self._forced: set[str] = set()
-        self._tasks: asyncio.TaskGroup | None = None
 
     # Life.
 
@@ -111,7 +99,7 @@ class Supervisor:
         """Supervise until everything was stopped."""
         self._stopped = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self._executor.work_in(tasks)
             background = [
                 tasks.create_task(work)
                 for work in (
@@ -131,14 +119,15 @@ class Supervisor:
 
     async def _act(self) -> None:
         for adopted in self._hosting.adopted():
-            self._step(HostSpawned(adopted.host, adopted.pid, adopted.replicas))
-            self._ask_for_report(adopted)
+            self._step(HostSpawned(adopted.host, adopted.pid, adopted.replicas, adopted.key))
+            self._executor.ask_for_report(adopted)
         wake_at_s = self._plan()
         while not is_stopped(self._state):
             self._step(await self._next_input(wake_at_s))
             while not self._inbox.empty():
                 self._step(self._inbox.get_nowait())
             wake_at_s = self._plan()
+            await self._remember()
             self._tell_change()
 
     async def _next_input(self, wake_at_s: float | None) -> Input:
@@ -159,88 +148,24 @@ class Supervisor:
             self._step(self._inbox.get_nowait())
 
     def _step(self, event: Input) -> None:
+        before = self._state
         if isinstance(event, HostExited):
-            self._speak_for_the_dead(event)
+            self._announce(last_words(before, event))
         # Spreads restarts out; nothing here is a secret.
         jitter = random.random()
-        self._state, effects = reduce(self._state, event, now_s=clock.now_s(), jitter=jitter)
+        self._state, effects = reduce(before, event, now_s=clock.now_s(), jitter=jitter)
+        self._announce(decisions(before, self._state))
         for effect in effects:
-            self._carry_out(effect)
+            self._executor.carry_out(effect)
 
     def _plan(self) -> float | None:
         planned = plan(self._state, now_s=clock.now_s())
         for effect in planned.effects:
             self._state, _ = reduce(self._state, Issued(effect), now_s=clock.now_s())
-            self._carry_out(effect)
+            self._executor.carry_out(effect)
         if planned.effects:
             log.debug("plan.issued", extra=planned.log_fields())
         return planned.wake_at_s
-
-    # Effects.
-
-    def _carry_out(self, effect: Effect) -> None:
-        match effect:
-            case SpawnHost():
-                self._run(self._spawn(effect))
-            case SendStart():
-                self._commander.send(StartReplica(**self._header(effect)))
-            case SendStop():
-                self._commander.send(
-                    StopReplica(**self._header(effect), grace_period_s=effect.grace_period_s)
-                )
-            case StopHost():
-                self._run(self._end_host(self._hosting.terminate(effect.host)))
-            case KillHost():
-                log.warning("host.killed", extra={"host": effect.host, "reason": effect.reason})
-                self._forced.add(effect.host)
-                self._run(self._end_host(self._hosting.kill(effect.host)))
-            case Answer():
-                self._requests.answer(effect)
-
-    def _header(self, effect: SendStart | SendStop) -> dict[str, Any]:
-        return {
-            "component": effect.component,
-            "replica": effect.replica,
-            "host": effect.host,
-            "command_id": effect.command_id,
-            "epoch": self._identity.epoch,
-            "node": self._identity.node,
-            "at": clock.utc_now(),
-        }
-
-    async def _spawn(self, effect: SpawnHost) -> None:
-        try:
-            pid = await self._hosting.spawn(self._host_spec(effect))
-        except CoplaneError as exc:
-            await self._inbox.put(SpawnFailed(effect.host, exc.as_dict()))
-        else:
-            await self._inbox.put(HostSpawned(effect.host, pid, effect.replicas))
-
-    async def _end_host(self, ending: Coroutine[Any, Any, None]) -> None:
-        try:
-            await ending
-        except CoplaneError as exc:
-            # The plan asks again until the host has exited; if the anchor is gone, its events say so.
-            log.warning("host.not_ended", extra={"error": str(exc)})
-
-    def _host_spec(self, effect: SpawnHost) -> HostSpec:
-        components = self._identity.settings.components
-        return HostSpec(
-            id=effect.host,
-            label=effect.key,
-            epoch=self._identity.epoch,
-            app=self._app,
-            mode=self._identity.mode,
-            node=self._identity.node,
-            replicas=tuple(
-                ReplicaSpec(id=replica, component=components[component])
-                for replica, component in effect.replicas
-            ),
-        )
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        assert self._tasks is not None, "effects are carried out only while the supervisor runs"
-        self._tasks.create_task(work)
 
     # Hosts.
 
@@ -250,33 +175,20 @@ class Supervisor:
                 HostExited(event.host, event.pid, exit_code=event.exit_code, signal=event.signal)
             )
 
-    def _ask_for_report(self, adopted: Adopted) -> None:
-        _, component = adopted.replicas[0]
-        self._commander.send(
-            ReportHost(
-                component=component,
-                host=adopted.host,
-                command_id=f"report-{self._identity.epoch}-{adopted.host}",
-                epoch=self._identity.epoch,
-                at=clock.utc_now(),
-            )
-        )
+    def _announce(self, events: Iterable[ComponentTransitioned]) -> None:
+        for event in events:
+            self._announcer.announce(event)
 
-    def _speak_for_the_dead(self, exited: HostExited) -> None:
-        """Tell gateways of replicas whose host can no longer say it."""
-        how = f"signal {exited.signal}" if exited.signal else f"exit code {exited.exit_code}"
-        for name, record in self._state.observed.replicas.items():
-            if record.host == exited.host and record.state is not ReplicaState.STOPPED:
-                self._announcer.announce(
-                    ComponentTransitioned(
-                        component=record.component,
-                        replica=name,
-                        host=exited.host,
-                        from_state=record.state,
-                        to_state=ReplicaState.LOST,
-                        reason=f"its host ended with {how}",
-                    )
-                )
+    async def _remember(self) -> None:
+        """Leave what a later control plane is to know with whoever outlives this one."""
+        memory = remembered(self._state)
+        if memory == self.memory:
+            return
+        self.memory = memory
+        try:
+            await self._hosting.remember(memory.as_json())
+        except CoplaneError as exc:
+            log.warning("memory.not_kept", extra={"error": str(exc)})
 
     # What the launch and the API ask.
 
@@ -324,21 +236,13 @@ class Supervisor:
         return ComponentError(f"component '{component}' failed")
 
     async def request(self, request: AnyRequest, *, wait_s: float | None = None) -> dict[str, Any]:
-        """Publish a request and return its outcome; with `wait_s`, wait until what was asked for is so.
+        """Publish a request and return its answer; with `wait_s`, once it has its outcome.
 
         Raises:
-            ControlError: the request was refused, or not answered or done in time.
+            ControlError: the request was refused or failed, or was not answered or done in time.
         """
-        request_id = await self._requests.send(request)
-        if wait_s is not None:
-            settled = self._until_settled(request.component)
-            await self._requests.wait_until_done(request, settled, timeout_s=wait_s)
+        request_id = await self._requests.send(request, wait_s=wait_s)
         return {"request_id": request_id, "accepted": True, "component": request.component}
-
-    async def _until_settled(self, component: str) -> None:
-        async for _ in self.changes():
-            if is_settled(self._state, component=component):
-                return
 
     async def stop(self) -> StopReport:
         """Drain and stop everything; return what was accepted, acknowledged and left, per stream."""
@@ -348,14 +252,13 @@ class Supervisor:
         if not self._state.observed.bus_connected:
             # No command would arrive; told by the anchor, hosts drain by themselves, all at once.
             for host in self._state.observed.hosts:
-                await self._end_host(self._hosting.terminate(host))
+                await self._executor.end_host(self._hosting.terminate(host))
         return await asyncio.shield(self._stopped)
 
     async def kill_hosts(self) -> None:
         """Kill every host now; nothing is drained any more."""
         for host in list(self._state.observed.hosts):
-            self._forced.add(host)
-            await self._hosting.kill(host)
+            await self._executor.kill(host)
 
     async def streams(self) -> list[StreamLedger]:
         """Return the ledger of each stream and consumer group."""
@@ -389,7 +292,7 @@ class Supervisor:
             streams=tuple(ledgers),
             ok=not problem and all(ledger.adds_up for ledger in ledgers),
             stopped=tuple(sorted(self._state.observed.replicas)),
-            forced=tuple(sorted(self._forced)),
+            forced=tuple(sorted(self._executor.forced)),
             problem=problem,
         )
 

@@ -23,19 +23,22 @@ class Commander:
     def __init__(self, transport: StreamTransport, *, app: str) -> None:
         self._transport = transport
         self._app = app
-        self._queue: asyncio.Queue[Command] = asyncio.Queue(maxsize=QUEUE_LENGTH)
+        self._queue: asyncio.Queue[tuple[str, Command]] = asyncio.Queue(maxsize=QUEUE_LENGTH)
 
-    def send(self, command: Command) -> None:
-        """Queue a command; returns at once."""
-        self._queue.put_nowait(command)
+    def send(self, command: Command, *, via: str = "") -> None:
+        """Queue a command; returns at once.
+
+        Args:
+            via: the component on whose stream to send it, where the host does not follow its own yet.
+        """
+        self._queue.put_nowait((commands_stream(self._app, via or command.component), command))
 
     async def run(self) -> None:
         """Send what is queued, until cancelled."""
         while True:
-            await self._deliver(await self._queue.get())
+            await self._deliver(*await self._queue.get())
 
-    async def _deliver(self, command: Command) -> None:
-        stream = commands_stream(self._app, command.component)
+    async def _deliver(self, stream: str, command: Command) -> None:
         while True:
             try:
                 await self._transport.append_log(stream, to_fields(command), max_len=COMMANDS_KEPT)

@@ -10,6 +10,7 @@ from contracts.status import ReplicaState
 from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
 from control_plane.core.inputs import Input, TimePassed
 from control_plane.core.questions import (
+    broken_dependencies,
     is_down_wanted,
     is_needed,
     is_stale,
@@ -32,8 +33,8 @@ class Rules:
 
     def forgive(self, component: str) -> None:
         """Begin to count restarts anew: an operator asked for one."""
-        for replica in [name for name in self._starts if name.rpartition("-")[0] == component]:
-            del self._starts[replica]
+        for run in [name for name in self._starts if name.partition("@")[0].rpartition("-")[0] == component]:
+            del self._starts[run]
 
     def check_effect(self, state: State, effect: PlannedEffect, *, now_s: float) -> None:
         """Check an effect against the state that it was planned in."""
@@ -62,7 +63,7 @@ class Rules:
 
     def check_moves(self, before: State, after: State, event: Input) -> None:
         """Check that only what a host says makes a replica jump."""
-        if isinstance(event, Message) and event.type not in ("start", "stop", "restart", "scale"):
+        if isinstance(event, Message) and event.type not in ("start", "stop", "restart", "scale", "move"):
             return
         for name, record in after.observed.replicas.items():
             was = before.observed.replicas.get(name)
@@ -84,7 +85,26 @@ class Rules:
             }
             assert not above, f"{replica} stopped before {above}"
         else:
-            assert record.command or is_stale(state, record) or not is_wanted(state, replica, record)
+            assert (
+                record.command
+                or is_stale(state, record)
+                or not is_wanted(state, replica, record)
+                or broken_dependencies(state, record.component)
+            )
+            self._check_work_is_left(state, replica, record)
+
+    def _check_work_is_left(self, state: State, replica: str, record: ReplicaRecord) -> None:
+        """Check that a rolling replacement never leaves fewer ready replicas than are wanted."""
+        wanted = state.desired.components[record.component]
+        if not wanted.rolling or record.state is not ReplicaState.READY or record.command:
+            return
+        if not is_wanted(state, replica, record) or broken_dependencies(state, record.component):
+            return
+        ready = sum(
+            other.component == record.component and other.state is ReplicaState.READY and not other.command
+            for other in state.observed.replicas.values()
+        )
+        assert ready > wanted.replicas, f"{replica} stopped with {ready} ready of {wanted.replicas}"
 
     def _check_start(self, state: State, effect: SendStart, *, now_s: float) -> None:
         record = _record(state, effect.replica, effect.component)
@@ -94,8 +114,12 @@ class Rules:
             return
         missing = missing_dependencies(state, effect.component, serving_components(state))
         assert not missing, f"{effect.replica} started before {missing}"
-        policy = state.desired.components[effect.component].spec.restart
-        starts = self._starts[effect.replica]
+        wanted = state.desired.components[effect.component]
+        policy = wanted.spec.restart
+        if wanted.spec.on_dependency_failure == "wait":
+            return  # it may be told to stop and start as often as what it depends on
+        # Replaced because others failed: that is not its own crash loop.
+        starts = self._starts[f"{effect.replica}@{wanted.generation}"]
         starts[effect.command_id] = now_s
         recent = [at_s for at_s in starts.values() if at_s > now_s - policy.window_s]
         assert len(recent) <= policy.max_restarts + 1, f"{effect.replica} started {len(recent)} times"

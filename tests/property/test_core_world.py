@@ -8,7 +8,7 @@ from typing import Final
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.messages import RestartRequest, ScaleRequest, StartRequest, StopRequest
+from contracts.messages import MoveRequest, RestartRequest, ScaleRequest, StartRequest, StopRequest
 from contracts.specs import ComponentSpec, Mode, RestartSpec
 from contracts.status import ReplicaState
 from control_plane.core.questions import all_replicas, is_needed, is_wanted
@@ -119,6 +119,10 @@ STEPS: Final[dict[str, Callable[[World, int], None]]] = {
     "start": lambda world, n: world.ask(StartRequest(component=_component(world, n))),
     "stop": lambda world, n: world.ask(StopRequest(component=_component(world, n))),
     "restart": lambda world, n: world.ask(RestartRequest(component=_component(world, n))),
+    "replace": lambda world, n: world.ask(RestartRequest(component=_component(world, n), rolling=False)),
+    "move": lambda world, n: world.ask(
+        MoveRequest(component=_component(world, n), to=("isolated", "g", "nowhere")[n % 3])
+    ),
     "scale": lambda world, n: world.ask(ScaleRequest(component=_component(world, n), replicas=n % 4)),
     "stop_all": lambda world, n: world.stop_all() if n % 8 == 0 else None,
 }
@@ -136,6 +140,7 @@ def _components(draw: st.DrawFn) -> tuple[ComponentSpec, ...]:
                 depends_on=depends_on,
                 replicas=draw(st.integers(1, 2)),
                 group=draw(st.sampled_from([None, "g"])),
+                on_dependency_failure=draw(st.sampled_from(["ignore", "ignore", "wait", "restart"])),
                 grace_period_s=draw(st.sampled_from([0.5, 5.0])),
                 startup_timeout_s=10.0,
                 restart=RestartSpec(
@@ -147,7 +152,12 @@ def _components(draw: st.DrawFn) -> tuple[ComponentSpec, ...]:
     return tuple(specs)
 
 
-WORLDS = st.builds(World, st.sampled_from([Mode.SINGLE, Mode.MULTI, Mode.HYBRID]), _components())
+WORLDS = st.builds(
+    World,
+    st.sampled_from([Mode.SINGLE, Mode.MULTI, Mode.HYBRID]),
+    _components(),
+    st.sampled_from([frozenset(), frozenset({"g"})]),
+)
 HISTORY = st.lists(
     st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 40), st.floats(0, 1)), min_size=5, max_size=80
 )

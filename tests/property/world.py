@@ -7,8 +7,9 @@ what must always hold; see `Rules`.
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contracts.errors import LaunchError
 from contracts.messages import (
@@ -34,6 +35,7 @@ from control_plane.core.inputs import (
     StopAll,
     TimePassed,
 )
+from control_plane.core.memory import Memory, recalled, remembered
 from control_plane.core.reconciler import plan
 from control_plane.core.reducer import reduce
 from control_plane.core.state import Desired, DesiredComponent, State
@@ -61,9 +63,11 @@ class SimHost:
     """A process. What it says goes into `outbox`, in order."""
 
     id: str
+    key: str
     pid: int
     replicas: dict[str, SimReplica]
     outbox: deque[Event]
+    made_with: tuple[str, ...] = ()
     foreign: bool = False
     hung: bool = False
     ending: bool = False
@@ -106,7 +110,8 @@ class SimHost:
             return
         self.done_commands.add(command.command_id)
         if command.replica not in self.replicas:
-            if command.component not in {replica.component for replica in self.replicas.values()}:
+            held = {replica.component for replica in self.replicas.values()}
+            if command.component not in held and not getattr(command, "via", ""):
                 self._say(CommandFailed, command)
                 return
             self.replicas[command.replica] = SimReplica(command.component)
@@ -179,11 +184,12 @@ class SimHost:
 class World:
     """The control plane's loop around the core, and the machine that it steers."""
 
-    def __init__(self, mode: Mode, components: tuple[ComponentSpec, ...]) -> None:
-        desired = Desired(
-            mode, {spec.name: DesiredComponent(spec, replicas=spec.replicas) for spec in components}
-        )
-        self.first_state = self.state = State(desired)
+    def __init__(
+        self, mode: Mode, components: tuple[ComponentSpec, ...], one_for_all: frozenset[str] = frozenset()
+    ) -> None:
+        wanted = {spec.name: DesiredComponent(spec, replicas=spec.replicas) for spec in components}
+        self._declared = Desired(mode, wanted, one_for_all=one_for_all)
+        self.first_state = self.state = State(self._declared)
         self.now_s = 0.0
         self.jitter = 0.5
         self.wake_at_s: float | None = None
@@ -248,7 +254,9 @@ class World:
             return
         self._next_pid += 1
         replicas = {name: SimReplica(component) for name, component in effect.replicas}
-        self.hosts[effect.host] = SimHost(effect.host, self._next_pid, replicas, self.events)
+        self.hosts[effect.host] = SimHost(
+            effect.host, effect.key, self._next_pid, replicas, self.events, made_with=tuple(replicas)
+        )
         self.anchor_says.append(HostSpawned(effect.host, self._next_pid, effect.replicas))
 
     # What goes on by itself.
@@ -334,18 +342,20 @@ class World:
             self.tell(BusRecovered())
 
     def take_over(self) -> None:
-        """Kill the control plane and start another, which knows what is wanted and asks the anchor."""
-        desired = self.state.desired
+        """Kill the control plane and start another, which asks the anchor what there is and what was."""
         self.deliver_all()
+        memory = Memory.from_json(json.loads(json.dumps(remembered(self.state).as_json())))
+        desired = replace(self._declared, stopping=self.state.desired.stopping)
         self.recover_bus()
         self.events.clear()
         self.rules = Rules()
-        self.first_state = self.state = State(desired, epoch=self.state.epoch + 1)
+        self.first_state = self.state = recalled(State(desired, epoch=self.state.epoch + 1), memory)
         self.trace = []
         for host in self.hosts.values():
             if not host.foreign:
-                replicas = tuple((name, replica.component) for name, replica in host.replicas.items())
-                self._reduce(HostSpawned(host.id, host.pid, replicas))
+                # The anchor knows what the host was made with, not what it took in later.
+                replicas = tuple((name, host.replicas[name].component) for name in host.made_with)
+                self._reduce(HostSpawned(host.id, host.pid, replicas, host.key))
         self.tell(TimePassed())
 
     def add_foreign(self, component: str) -> None:
@@ -353,7 +363,7 @@ class World:
         self._next_pid += 1
         name = f"{component}-x{self._next_pid}"
         host = SimHost(
-            name, self._next_pid, {name: SimReplica(component, S.STARTING)}, self.events, foreign=True
+            name, name, self._next_pid, {name: SimReplica(component, S.STARTING)}, self.events, foreign=True
         )
         self.hosts[name] = host
 

@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +126,6 @@ class TestRequests:
                 await blocking(client.post, "/v1/components/writer/restart")
 
         assert caught.value.as_dict() == controller.failure.as_dict()
-
-    @pytest.mark.parametrize(("action", "refused"), [("start", True), ("restart", True), ("stop", False)])
-    async def test_a_failure_is_not_what_was_waited_for(
-        self, controller: FakeController, tmp_path: Path, action: str, refused: bool
-    ) -> None:
-        controller.current = status(ready=False, state="failed", reason="crash loop")
-        async with owned(controller, tmp_path) as client:
-            expected = pytest.raises(ControlError, match=r"E3003 .*'writer-1': crash loop")
-            with expected if refused else nullcontext():
-                await blocking(client.post, f"/v1/components/writer/{action}", {"wait_s": 1})
 
     async def test_a_stop_tells_progress_and_then_the_report(
         self, controller: FakeController, tmp_path: Path

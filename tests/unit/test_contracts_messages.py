@@ -27,6 +27,7 @@ from contracts.messages import (
     HostStopping,
     MalformedEntry,
     Message,
+    MoveRequest,
     ReportHost,
     RestartRequest,
     ScaleRequest,
@@ -38,6 +39,7 @@ from contracts.messages import (
     from_fields,
     to_fields,
 )
+from contracts.specs import ComponentSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -51,6 +53,7 @@ HEADER: dict[str, Any] = {
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
 HEALTH = Health(status="ok", latency_ms=0.4, checked_at=AT, detail={"queue": 3})
+REQUEST: dict[str, Any] = {**HEADER, "request_id": "r-1", "timeout_s": 5.0}
 COMMAND: dict[str, Any] = {**HEADER, "host": "h-3", "command_id": "k-1", "epoch": 2}
 EXAMPLES: tuple[Message, ...] = (
     HostHeartbeat(
@@ -101,13 +104,14 @@ EXAMPLES: tuple[Message, ...] = (
         **HEADER, host="h-3", command_id="k-1", command="replica.start", error={"code": "E5003", "what": "no"}
     ),
     HostStopping(**HEADER, host="h-3", pid=123, reason="SIGTERM"),
-    StartReplica(**COMMAND),
+    StartReplica(**COMMAND, spec=ComponentSpec(name="writer", use="agents:Writer")),
     StopReplica(**COMMAND, grace_period_s=15.0),
     ReportHost(**COMMAND),
-    StartRequest(**HEADER, request_id="r-1"),
-    StopRequest(**HEADER, request_id="r-1"),
-    RestartRequest(**HEADER, request_id="r-1"),
-    ScaleRequest(**HEADER, request_id="r-1", replicas=3),
+    StartRequest(**REQUEST),
+    StopRequest(**REQUEST),
+    RestartRequest(**REQUEST, rolling=False),
+    ScaleRequest(**REQUEST, replicas=3),
+    MoveRequest(**REQUEST, to="isolated"),
 )
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.type)
 

@@ -431,7 +431,7 @@ class TestOperators:
 
     def test_a_restart_replaces_the_process(self) -> None:
         core = started()
-        assert [type(e) for e in core.tell(RestartRequest(component="writer"))] == [SendStop]
+        assert [type(e) for e in core.tell(RestartRequest(component="writer", rolling=False))] == [SendStop]
         assert core.move("h1-1", "writer-1", S.STOPPED) == (StopHost("h1-1"),)
         effects = core.tell(HostExited("h1-1", 1, exit_code=0))
         assert [type(effect) for effect in effects] == [SpawnHost]
@@ -442,7 +442,9 @@ class TestOperators:
         core = Core(component("a"), component("b"), mode=Mode.SINGLE)
         core.wait(0)
         core.run("h1-1", "a-1", "b-1")
-        assert core.tell(RestartRequest(component="a")) == (SendStop("a-1", "a", "h1-1", "1-3", 15.0),)
+        assert core.tell(RestartRequest(component="a", rolling=False)) == (
+            SendStop("a-1", "a", "h1-1", "1-3", 15.0),
+        )
         assert core.move("h1-1", "a-1", S.STOPPED) == (SendStart("a-1", "a", "h1-1", "1-4"),)
 
     def test_a_restart_starts_a_stopped_component(self) -> None:

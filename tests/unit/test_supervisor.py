@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,12 @@ class Hosts:
 
     def adopted(self) -> Sequence[Adopted]:
         return ()
+
+    async def remember(self, memory: dict[str, Any]) -> None:
+        self.memory = memory
+
+    def recall(self) -> dict[str, Any]:
+        return {}
 
     async def events(self) -> AsyncIterator[Exited]:
         await asyncio.Event().wait()

@@ -1,0 +1,135 @@
+"""What of a state outlives its control plane: what operators wanted, and the crash histories.
+
+What runs is not in it: the hosts that are taken over say that themselves. Times are of the machine's
+monotonic clock, which all its processes share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from contracts.status import ReplicaState
+from control_plane.core.state import OpenRequest, ReplicaRecord, State
+
+# The states that nobody but the control plane knows of.
+_OURS: Final = frozenset({ReplicaState.BACKOFF, ReplicaState.FAILED})
+
+
+@dataclass(frozen=True)
+class RememberedComponent:
+    """What is wanted of a component, beyond what its configuration says."""
+
+    running: bool
+    replicas: int
+    generation: int
+    rolling: bool
+    place: str
+
+
+@dataclass(frozen=True)
+class RememberedReplica:
+    """The history of a replica; `state` is pending unless it waits for a restart, failed or finished."""
+
+    component: str
+    state: ReplicaState
+    generation: int
+    exits: tuple[float, ...]
+    restarts: int
+    retry_at_s: float | None
+    finished: bool
+    reason: str | None
+    error: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All that is remembered."""
+
+    components: Mapping[str, RememberedComponent] = field(default_factory=dict)
+    replicas: Mapping[str, RememberedReplica] = field(default_factory=dict)
+    open_requests: tuple[OpenRequest, ...] = ()
+    known_requests: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        written: dict[str, Any] = _MEMORY.dump_python(self, mode="json")
+        return written
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Memory:
+        """Read what `as_json` wrote; nothing is remembered where there is nothing.
+
+        Raises:
+            pydantic.ValidationError: it is something else.
+        """
+        return _MEMORY.validate_python(value) if value else cls()
+
+
+_MEMORY: TypeAdapter[Memory] = TypeAdapter(Memory)
+
+
+def remembered(state: State) -> Memory:
+    """Return what a later control plane is to know of this state."""
+    return Memory(
+        {
+            name: RememberedComponent(
+                wanted.running, wanted.replicas, wanted.generation, wanted.rolling, wanted.place
+            )
+            for name, wanted in state.desired.components.items()
+        },
+        {name: _history(record) for name, record in state.observed.replicas.items()},
+        state.open_requests,
+        state.known_requests,
+    )
+
+
+def recalled(state: State, memory: Memory) -> State:
+    """Return the first state of a launch with what is remembered of the one before it."""
+    for name, was in memory.components.items():
+        if (wanted := state.desired.components.get(name)) is not None:
+            wanted = replace(
+                wanted,
+                running=was.running,
+                replicas=was.replicas,
+                generation=was.generation,
+                rolling=was.rolling,
+                place=was.place,
+            )
+            state = state.with_component(name, wanted)
+    for replica, history in memory.replicas.items():
+        if history.component in state.desired.components:
+            state = state.with_replica(replica, _record(history))
+    return replace(state, open_requests=memory.open_requests, known_requests=memory.known_requests)
+
+
+def _history(record: ReplicaRecord) -> RememberedReplica:
+    ours = record.state in _OURS or record.finished
+    return RememberedReplica(
+        component=record.component,
+        state=record.state if ours else ReplicaState.PENDING,
+        generation=record.generation,
+        exits=record.exits,
+        restarts=record.restarts,
+        retry_at_s=record.retry_at_s,
+        finished=record.finished,
+        reason=record.reason if ours else None,
+        error=record.error if ours else None,
+    )
+
+
+def _record(history: RememberedReplica) -> ReplicaRecord:
+    return ReplicaRecord(
+        history.component,
+        history.state,
+        generation=history.generation,
+        exits=history.exits,
+        restarts=history.restarts,
+        retry_at_s=history.retry_at_s,
+        finished=history.finished,
+        reason=history.reason,
+        error=history.error,
+    )

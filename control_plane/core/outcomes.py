@@ -1,0 +1,79 @@
+"""What becomes of requests: each is accepted or refused at once, and ends in one outcome.
+
+It is done when what was asked for is so, and failed when it cannot become so, or has not by its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from contracts.errors import ControlError
+from contracts.messages import AnyRequest
+from contracts.status import ReplicaState
+from control_plane.core.deadlines import is_due
+from control_plane.core.effects import Conclude
+from control_plane.core.inputs import Moment
+from control_plane.core.questions import is_wanted, replicas_of_component
+from control_plane.core.rollouts import is_blocked
+from control_plane.core.state import REQUESTS_KEPT, OpenRequest, State
+from control_plane.core.status import is_settled
+
+
+def opened(state: State, request: AnyRequest, at: Moment) -> State:
+    """Return the state that waits for the outcome of an accepted request."""
+    waiting = OpenRequest(request.request_id, request.type, request.component, at.now_s + request.timeout_s)
+    return replace(
+        state,
+        open_requests=(*state.open_requests, waiting),
+        known_requests=(*state.known_requests, request.request_id)[-REQUESTS_KEPT:],
+    )
+
+
+def concluded(state: State, at: Moment) -> tuple[State, tuple[Conclude, ...]]:
+    """Return the state without the requests that have their outcome now, and those outcomes."""
+    ends = tuple(_ends(state, at))
+    if not ends:
+        return state, ()
+    over = {end.request_id for end in ends}
+    still_open = tuple(request for request in state.open_requests if request.id not in over)
+    return replace(state, open_requests=still_open), ends
+
+
+def _ends(state: State, at: Moment) -> Iterator[Conclude]:
+    for request in state.open_requests:
+        settled = is_settled(state, component=request.component)
+        if settled or is_blocked(state, request.component):
+            yield _conclude(request, _failure(state, request))
+        elif is_due(request.deadline_s, at.now_s):
+            yield _conclude(request, _late(request))
+
+
+def _conclude(request: OpenRequest, error: Mapping[str, Any] | None) -> Conclude:
+    return Conclude(request.id, request.kind, request.component, error)
+
+
+def _failure(state: State, request: OpenRequest) -> dict[str, Any] | None:
+    failed = [
+        f"'{replica}': {record.reason or 'no reason was given'}"
+        for replica, record in replicas_of_component(state, request.component)
+        if record.state is ReplicaState.FAILED and is_wanted(state, replica, record)
+    ]
+    if not failed:
+        return None
+    kept = "; what ran before still runs" if is_blocked(state, request.component) else ""
+    return ControlError(
+        f"'{request.kind} {request.component}' has failed",
+        why="; ".join(failed) + kept,
+        fix=f"see `ctl why {request.component}`",
+        code="E3003",
+    ).as_dict()
+
+
+def _late(request: OpenRequest) -> dict[str, Any]:
+    return ControlError(
+        f"'{request.kind} {request.component}' was accepted, but not done in time",
+        fix=f"see `ctl why {request.component}` for what it waits for",
+        code="E3004",
+    ).as_dict()

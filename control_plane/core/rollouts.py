@@ -1,0 +1,58 @@
+"""Replacing the replicas of a component: all at once, or one by one behind a surge replica.
+
+A rolling replacement starts one replica more than is wanted. When that one is ready an old one is drained
+and started anew under its own id, then the next; at the end the surge replica is drained. So a component
+with one replica is never without one, and no two processes ever have the same id. Where a new replica
+fails for good, the old ones that are left stay: a faulty version takes nothing down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from contracts.status import ReplicaState
+from control_plane.core.questions import is_stale, replicas_of_component, wanted_ids
+from control_plane.core.state import DesiredComponent, State
+from control_plane.core.transitions import LIVE, SERVING
+
+
+def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling: bool) -> State:
+    """Return the state in which every replica is to be replaced; one by one where that protects work."""
+    serves = any(record.state in SERVING for _, record in replicas_of_component(state, component))
+    newer = replace(wanted, generation=wanted.generation + 1, rolling=rolling and serves and wanted.running)
+    return state.with_component(component, newer)
+
+
+def advanced(state: State) -> State:
+    """Return the state in which rolling replacements that are over, or that failed, have ended."""
+    for name, wanted in state.desired.components.items():
+        if not wanted.rolling:
+            continue
+        if is_blocked(state, name):
+            state = state.with_component(name, _given_up(state, name, wanted))
+        elif _is_done(state, wanted):
+            state = state.with_component(name, replace(wanted, rolling=False))
+    return state
+
+
+def is_blocked(state: State, component: str) -> bool:
+    """Return whether a new replica of a rolling replacement has failed, so that no other is replaced."""
+    wanted = state.desired.components[component]
+    known = state.observed.replicas
+    return wanted.rolling and any(
+        replica in known and known[replica].state is ReplicaState.FAILED for replica in wanted_ids(wanted)
+    )
+
+
+def _is_done(state: State, wanted: DesiredComponent) -> bool:
+    records = (state.observed.replicas.get(name) for name in wanted_ids(replace(wanted, rolling=False)))
+    return all(
+        record is not None and (record.finished or (record.state in SERVING and not is_stale(state, record)))
+        for record in records
+    )
+
+
+def _given_up(state: State, component: str, wanted: DesiredComponent) -> DesiredComponent:
+    """Return what is wanted when the old replicas are to stay: they are no longer stale."""
+    generations = (r.generation for _, r in replicas_of_component(state, component) if r.state in LIVE)
+    return replace(wanted, generation=min(generations, default=wanted.generation), rolling=False)

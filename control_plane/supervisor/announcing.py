@@ -1,0 +1,62 @@
+"""What the control plane says on the event stream by itself: the ends of hosts, and what it made of them.
+
+Hosts say what happens in them. That one is dead, and that a replica is started again later or not any
+more, only the control plane knows; whoever reads the stream then has the whole story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from contracts.messages import CommandCompleted, CommandFailed, ComponentTransitioned
+from contracts.status import ReplicaState
+from control_plane.core import Conclude, HostExited, State
+
+_DECISIONS = frozenset({ReplicaState.BACKOFF, ReplicaState.FAILED, ReplicaState.LOST})
+
+
+def last_words(state: State, exited: HostExited) -> Iterator[ComponentTransitioned]:
+    """Yield what a dead host can no longer say of its replicas; gateways send nothing there any more."""
+    how = f"signal {exited.signal}" if exited.signal else f"exit code {exited.exit_code}"
+    for name, record in state.observed.replicas.items():
+        if record.host == exited.host and record.state is not ReplicaState.STOPPED:
+            yield ComponentTransitioned(
+                component=record.component,
+                replica=name,
+                host=exited.host,
+                from_state=record.state,
+                to_state=ReplicaState.LOST,
+                reason=f"its host ended with {how}",
+            )
+
+
+def decisions(before: State, after: State) -> Iterator[ComponentTransitioned]:
+    """Yield the transitions that were decided here; they name no host, since none made them."""
+    if after.observed.replicas is before.observed.replicas:
+        return
+    for name, record in after.observed.replicas.items():
+        was = before.observed.replicas.get(name)
+        if record is was or record.state not in _DECISIONS or (was and was.state is record.state):
+            continue
+        yield ComponentTransitioned(
+            component=record.component,
+            replica=name,
+            host="",
+            from_state=was.state if was else ReplicaState.PENDING,
+            to_state=record.state,
+            reason=record.reason,
+            error=dict(record.error) if record.error else None,
+        )
+
+
+def outcome(end: Conclude) -> CommandCompleted | CommandFailed:
+    """Return the event that tells what a request came to; its id is the command's."""
+    if end.error is None:
+        return CommandCompleted(component=end.component, host="", command_id=end.request_id, command=end.kind)
+    return CommandFailed(
+        component=end.component,
+        host="",
+        command_id=end.request_id,
+        command=end.kind,
+        error=dict(end.error),
+    )

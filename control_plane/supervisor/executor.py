@@ -1,0 +1,152 @@
+"""Carries out what core wants done: commands to hosts, processes, answers. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from contracts.errors import CoplaneError
+from contracts.messages import ReportHost, StartReplica, StopReplica
+from contracts.specs import HostSpec, ReplicaSpec
+from control_plane.core import (
+    Answer,
+    Conclude,
+    Effect,
+    HostSpawned,
+    Input,
+    KillHost,
+    SendStart,
+    SendStop,
+    SpawnFailed,
+    SpawnHost,
+    StopHost,
+)
+from control_plane.hosting import Adopted, Hosting
+from control_plane.runtime import clock
+from control_plane.runtime.announcer import Announcer
+from control_plane.supervisor.announcing import outcome
+from control_plane.supervisor.commander import Commander
+from control_plane.supervisor.identity import Identity
+from control_plane.supervisor.requests import Requests
+
+log = logging.getLogger("coplane.supervisor")
+
+
+class Executor:
+    """The hands of a supervisor; `forced` names the hosts that had to be killed."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        hosting: Hosting,
+        commander: Commander,
+        requests: Requests,
+        announcer: Announcer,
+        inbox: asyncio.Queue[Input],
+    ) -> None:
+        self._identity = identity
+        self._hosting = hosting
+        self._commander = commander
+        self._requests = requests
+        self._announcer = announcer
+        self._inbox = inbox
+        self._tasks: asyncio.TaskGroup | None = None
+        self.forced: set[str] = set()
+
+    def work_in(self, tasks: asyncio.TaskGroup) -> None:
+        """Run what takes time in this task group."""
+        self._tasks = tasks
+
+    def carry_out(self, effect: Effect) -> None:
+        """Begin to carry out an effect; returns at once."""
+        match effect:
+            case SpawnHost():
+                self._run(self._spawn(effect))
+            case SendStart():
+                self._commander.send(self._start(effect), via=effect.via)
+            case SendStop():
+                self._commander.send(
+                    StopReplica(**self._header(effect), grace_period_s=effect.grace_period_s)
+                )
+            case StopHost():
+                self._run(self.end_host(self._hosting.terminate(effect.host)))
+            case KillHost():
+                log.warning("host.killed", extra={"host": effect.host, "reason": effect.reason})
+                self._run(self.kill(effect.host))
+            case Answer():
+                self._requests.answer(effect)
+            case Conclude():
+                self._announcer.announce(outcome(effect))
+                self._requests.conclude(effect)
+
+    async def kill(self, host: str) -> None:
+        """Kill a host and all it started."""
+        self.forced.add(host)
+        await self.end_host(self._hosting.kill(host))
+
+    async def end_host(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Let a host be ended; where that fails, the plan asks again until it has exited."""
+        try:
+            await ending
+        except CoplaneError as exc:
+            # If the anchor is gone, its events say so.
+            log.warning("host.not_ended", extra={"error": str(exc)})
+
+    def ask_for_report(self, adopted: Adopted) -> None:
+        """Have a host that was taken over say at once what runs in it."""
+        _, component = adopted.replicas[0]
+        epoch = self._identity.epoch
+        self._commander.send(
+            ReportHost(
+                component=component,
+                host=adopted.host,
+                command_id=f"report-{epoch}-{adopted.host}",
+                epoch=epoch,
+                at=clock.utc_now(),
+            )
+        )
+
+    def _start(self, effect: SendStart) -> StartReplica:
+        spec = self._identity.settings.components[effect.component] if effect.via else None
+        return StartReplica(**self._header(effect), spec=spec)
+
+    def _header(self, effect: SendStart | SendStop) -> dict[str, Any]:
+        return {
+            "component": effect.component,
+            "replica": effect.replica,
+            "host": effect.host,
+            "command_id": effect.command_id,
+            "epoch": self._identity.epoch,
+            "node": self._identity.node,
+            "at": clock.utc_now(),
+        }
+
+    async def _spawn(self, effect: SpawnHost) -> None:
+        try:
+            pid = await self._hosting.spawn(self._host_spec(effect))
+        except CoplaneError as exc:
+            await self._inbox.put(SpawnFailed(effect.host, exc.as_dict()))
+        else:
+            await self._inbox.put(HostSpawned(effect.host, pid, effect.replicas, effect.key))
+
+    def _host_spec(self, effect: SpawnHost) -> HostSpec:
+        identity, components = self._identity, self._identity.settings.components
+        return HostSpec(
+            id=effect.host,
+            label=effect.key,
+            epoch=identity.epoch,
+            app=identity.app,
+            mode=identity.mode,
+            node=identity.node,
+            replicas=tuple(
+                ReplicaSpec(id=replica, component=components[component])
+                for replica, component in effect.replicas
+            ),
+        )
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._tasks is not None, "effects are carried out only while the supervisor runs"
+        self._tasks.create_task(work)
