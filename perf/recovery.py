@@ -40,6 +40,7 @@ CONTROL_DOWN_S = 1.0
 TAKEOVER_LIMIT_S = 8.0
 TAKEOVER_POLL_S = 0.02
 SETTLE_S = 0.5
+BUDGET_S = 300.0  # after this, no further run begins
 TAKEOVERS = 2  # of our own, in each run; peers take over nothing, and are asked once
 
 Row = dict[str, Any]
@@ -186,7 +187,10 @@ def measure(runs: int) -> Row:
                 left_out[peer.name] = str(exc)
         peers = [peer for peer in PEERS if peer.name in versions]
         results: dict[str, list[Row]] = {"coplane": [], **{peer.name: [] for peer in peers}}
+        began_s = time.monotonic()
         for run in range(runs):
+            if time.monotonic() - began_s > BUDGET_S:
+                break
             results["coplane"].append(measure_ours())
             for peer in peers:
                 results[peer.name].append(measure_peer(peer, tools, lose=run == 0))

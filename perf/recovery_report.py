@@ -23,7 +23,6 @@ def render(measured: Row) -> str:
     """Return the report."""
     results, versions = measured["results"], measured["versions"]
     parts = [
-        ["# Recovery, beside other supervisors", ""],
         _heading(measured),
         _goals(results),
         _killed(results),
@@ -38,6 +37,8 @@ def render(measured: Row) -> str:
 def _heading(measured: Row) -> list[str]:
     runs = len(measured["results"][OURS])
     lines = [
+        "# Recovery, beside other supervisors",
+        "",
         f"{machine()}; {runs} runs of every system in turn, {measured['duration_s']} s in all. "
         f"Each system runs the same {len(SERVICES)} services of the demo backend.",
         "",
@@ -148,10 +149,7 @@ def _hung(rows: Sequence[Row]) -> list[str]:
             [
                 (
                     OURS,
-                    *(
-                        f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
-                        for each in columns
-                    ),
+                    *map(spread, columns),
                 ),
                 ("every peer", "not watched", ""),
             ],
@@ -173,9 +171,7 @@ def _control(results: dict[str, list[Row]]) -> list[str]:
                     f"{sum(row['failed'] for row in losses)} of {sum(row['sent'] for row in losses)}",
                     _of_all(losses, "still_there"),
                     _of_all(losses, "kept"),
-                    f"{statistics.median(took):.2f} ({min(took):.2f} to {max(took):.2f})"
-                    if took
-                    else "never",
+                    spread(took) if took else "never",
                 )
             )
     head = ("system", "times", "requests failed", "old processes alive", "taken over", "takeover, s")
@@ -200,8 +196,10 @@ def _how(versions: dict[str, str]) -> list[str]:
         "- Reaped: the killed process has left /proc, looked at every millisecond.",
         "- First good answer: 200 from the component's own page, asked for every millisecond over a new "
         "connection, at the service's port; ours through the gateway, which has to learn of the new host.",
-        "- The steps are read from `logs/anchor.log` and from the event and command streams.",
-        "- Hung: the status is asked for every 20 ms from the SIGSTOP on.",
+        "- The steps are read from `logs/anchor.log` and from the event and command streams, to the millisecond. "
+        "The anchor tells of a death before it logs it.",
+        "- Hung: the status is asked for every 20 ms from the SIGSTOP on. Peers, set as above, watch processes "
+        "and not loops; circus has a watchdog plugin to which the service itself would have to speak.",
         f"- Control plane: {CONNECTIONS} connections that stay open go round the services (ours through the "
         "gateway, a peer's at their ports), while what supervises is killed, is away for a second, and is "
         "started again. Takeover: from the start of the new process until it has every service ready under "

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -155,7 +155,25 @@ def peer_stage(peer: Peer, tools: Path) -> Iterator[PeerStage]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bus = stack.enter_context(running_server("valkey", folder))
-        yield PeerStage(stack.enter_context(backend()), peer, tools, bus.url)
+        place = stack.enter_context(backend())
+        stack.callback(_end, place)
+        yield PeerStage(place, peer, tools, bus.url)
+
+
+def _end(place: Backend) -> None:
+    """Kill everything: the peer first, since it starts again what is killed before it."""
+    if place.launch is not None:
+        place.launch.kill()
+        place.launch.wait()
+
+    def kill_the_rest() -> bool:
+        left = place.processes()
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        return not left
+
+    wait_until(kill_the_rest, 10.0)
 
 
 def listeners() -> dict[int, int]:
