@@ -196,10 +196,10 @@ def _how(versions: dict[str, str]) -> list[str]:
         "- Reaped: the killed process has left /proc, looked at every millisecond.",
         "- First good answer: 200 from the component's own page, asked for every millisecond over a new "
         "connection, at the service's port; ours through the gateway, which has to learn of the new host.",
-        "- The steps are read from `logs/anchor.log` and from the event and command streams, to the millisecond. "
-        "The anchor tells of a death before it logs it.",
-        "- Hung: the status is asked for every 20 ms from the SIGSTOP on. Peers, set as above, watch processes "
-        "and not loops; circus has a watchdog plugin to which the service itself would have to speak.",
+        "- The steps are read from `logs/anchor.log` and from the event and command streams, to the "
+        "millisecond. The anchor tells of a death before it logs it.",
+        "- Hung: the status is asked for every 20 ms from the SIGSTOP on. Peers, set as above, watch "
+        "processes and not loops; circus has a watchdog plugin to which the service itself has to speak.",
         f"- Control plane: {CONNECTIONS} connections that stay open go round the services (ours through the "
         "gateway, a peer's at their ports), while what supervises is killed, is away for a second, and is "
         "started again. Takeover: from the start of the new process until it has every service ready under "
