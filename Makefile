@@ -15,7 +15,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 FAST_TESTS := tests/unit tests/property tests/architecture
 SLOW_TESTS := tests/conformance tests/integration tests/e2e
 
-.PHONY: run test test-fast test-all-pythons lint bench clean
+.PHONY: run test test-fast test-all-pythons lint bench bench-recovery clean
 
 run: $(INSTALLED)
 	@$(BIN)/ctl launch $(ARGS)
@@ -49,6 +49,10 @@ lint: $(INSTALLED_DEV)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m perf.modes $(ARGS)
+
+# Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; takes some minutes.
+bench-recovery: $(INSTALLED_DEV)
+	$(BIN)/python -m perf.recovery $(ARGS)
 
 clean:
 	rm -rf $(VENV) .ctl build dist *.egg-info node_modules htmlcov

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from perf.figures import REPORTS, machine, spread
 from tests.support.backend import backend
 
-REPORTS = Path(__file__).parent / "reports"
 MODES = ("single", "multi", "hybrid")
 
 
@@ -83,8 +80,7 @@ def render(rows: list[tuple[str, float, float, str]]) -> str:
     lines = [
         "# Launches in a row on a loaded machine",
         "",
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores with a busy loop on each. `ctl launch --detach` to its return, "
+        f"{machine()} with a busy loop on each. `ctl launch --detach` to its return, "
         "then `ctl stop` to its return.",
         "",
         f"{len(good)} of {len(rows)} got ready, stopped cleanly and left nothing.",
@@ -96,12 +92,8 @@ def render(rows: list[tuple[str, float, float, str]]) -> str:
         starts = [start for each, start, _, problem in rows if each == mode and not problem]
         stops = [stop for each, _, stop, problem in rows if each == mode and not problem]
         if starts:
-            lines.append(f"| {mode} | {len(starts)} | {_spread(starts)} | {_spread(stops)} |")
+            lines.append(f"| {mode} | {len(starts)} | {spread(starts)} | {spread(stops)} |")
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

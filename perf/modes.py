@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 
+from perf.figures import REPORTS, machine, spread
 from tests.support.backend import Backend, backend, request
 from tests.support.wait import wait_until
 
-REPORTS = Path(__file__).parent / "reports"
 MODES = ("single", "multi", "hybrid")
 HEALTH_REQUESTS = 200
 SETTLE_S = 5.0
@@ -111,19 +109,14 @@ def render(results: dict[str, list[dict[str, float]]], *, idle_s: float) -> str:
     lines = [
         "# The modes side by side",
         "",
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{psutil.cpu_count()} cores; {len(results['single'])} runs, idle over {idle_s:g} s. "
-        "Median (lowest to highest).",
+        f"{machine()}; {len(results['single'])} runs, idle over {idle_s:g} s. Median (lowest to highest).",
         "",
         "| what | " + " | ".join(results) + " | single / multi |",
         "| --- |" + " --- |" * (len(results) + 1),
     ]
     for name in names:
         medians = {mode: statistics.median(run[name] for run in runs) for mode, runs in results.items()}
-        cells = [
-            f"{medians[mode]:.2f} ({min(r[name] for r in runs):.2f} to {max(r[name] for r in runs):.2f})"
-            for mode, runs in results.items()
-        ]
+        cells = [spread([run[name] for run in runs]) for runs in results.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {medians['single'] / medians['multi']:.2f} |")
     return "\n".join(lines) + "\n"
 

@@ -1,0 +1,1 @@
+"""The demo's components under other supervisors, for benchmarks."""
