@@ -29,7 +29,7 @@ from control_plane.core import initial_state, order
 from control_plane.hosting import Hosting
 from control_plane.launch import Interrupted, Launch, stop_signals
 from control_plane.launch_options import LaunchOptions, LaunchReporter
-from control_plane.runtime import clock, host_logging
+from control_plane.runtime import children, clock, host_logging
 from control_plane.runtime.anchor_protocol import AnchorOptions
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public, url_of
@@ -146,7 +146,7 @@ def _run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     handler = host_logging.configure(blueprint.runtime.logs, label="control")
     sys.path.insert(0, str(blueprint.runtime.project))
     try:
-        with host_logging.prints_to_log():
+        with host_logging.prints_to_log(), children.leaving_nothing():
             return _run_loop(_serve_inline(blueprint, reporter, public))
     finally:
         host_logging.release(handler)

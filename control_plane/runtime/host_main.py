@@ -15,7 +15,7 @@ import uvloop
 from contracts.errors import CoplaneError, ExitCode
 from contracts.specs import HostSpec
 from control_plane.brokers import open_transport
-from control_plane.runtime import host_logging
+from control_plane.runtime import children, host_logging
 from control_plane.runtime.host import Host
 from control_plane.stores import open_state
 
@@ -33,7 +33,8 @@ def run_host(spec: HostSpec) -> int:
     handler = host_logging.configure(Path(spec.home) / "logs", label=spec.label)
     exit_code = ExitCode.DONE
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # The anchor does so too, but may be gone before us, and `ctl host` has none.
+        with children.leaving_nothing(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(spec))
     except* CoplaneError as errors:
         for error in errors.exceptions:

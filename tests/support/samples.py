@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from contracts import ComponentContext, current_component
+from tests.support.stand_in_host import LEAVING
 
 
 class Good:
@@ -103,6 +105,16 @@ class HangsInStartup(Quiet):
 class BlocksTheLoop(Quiet):
     async def startup(self) -> None:
         time.sleep(600)  # noqa: ASYNC251 - that is its fault
+
+
+class StartsDaemons(Quiet):
+    """Starts processes that leave its group, and it, in every way that there is."""
+
+    async def startup(self) -> None:
+        for command in LEAVING.values():
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as started:
+                assert started.stdout is not None
+                started.stdout.readline()
 
 
 class NeverHealthy(Quiet):
