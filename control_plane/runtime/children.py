@@ -273,7 +273,7 @@ def _end_children(*, kept: set[int]) -> None:
 
 
 def _trackers() -> set[int]:
-    """Return multiprocessing's own helper: it removes shared memory after our end, and then ends by itself."""
+    """Return multiprocessing's helper: it removes shared memory after our end, and then ends by itself."""
     module = sys.modules.get("multiprocessing.resource_tracker")
     pid = getattr(getattr(module, "_resource_tracker", None), "_pid", None)
     return set() if pid is None else {pid}

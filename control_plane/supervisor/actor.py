@@ -306,6 +306,11 @@ class Supervisor:
             await changed.wait()
 
     @property
+    def state(self) -> State:
+        """What is wanted and observed."""
+        return self._state
+
+    @property
     def settled(self) -> bool:
         """Tell whether every wanted replica is ready or has failed."""
         return is_settled(self._state)

@@ -86,7 +86,9 @@ class TestHosts:
 
             await next_event(client)
             await eventually(lambda: gone(grandchild))
-            await eventually(lambda: [process.pid for process in processes_in(anchor.runtime)] == [anchor.pid])
+            await eventually(
+                lambda: [process.pid for process in processes_in(anchor.runtime)] == [anchor.pid]
+            )
 
     @pytest.mark.parametrize("method", ["fork", "spawn"])
     async def test_what_a_host_started_stays_when_its_neighbour_ends(self, method: str) -> None:

@@ -112,7 +112,7 @@ class StartsDaemons(Quiet):
 
     async def startup(self) -> None:
         for command in LEAVING.values():
-            with subprocess.Popen(command, stdout=subprocess.PIPE) as started:
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as started:  # noqa: ASYNC220 - it is quick
                 assert started.stdout is not None
                 started.stdout.readline()
 
