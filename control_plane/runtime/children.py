@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import ctypes
 import importlib
-import io
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ from typing import NoReturn
 import psutil
 
 from contracts.specs import HostSpec
+from control_plane.runtime.losses import LOSSES, forgive_output
 
 MAX_OUTPUT_BYTES = 10_000_000
 FAILED = 1
@@ -71,6 +71,7 @@ def fork_host(spec: HostSpec, entry: HostEntry, *, release: Callable[[], None]) 
     def run() -> int:
         release()
         adopt_orphans()
+        LOSSES.reset()
         redirect(Path(spec.home) / "logs" / f"{spec.label}.out.log")
         _name_process(spec.label)
         os.environ.update(component_environment(spec))
@@ -197,18 +198,19 @@ def redirect(output: Path, *, stdin: int | None = None) -> None:
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
-    for stream in (sys.stdout, sys.stderr):
-        # Who follows the file wants lines as they are printed, not blocks of 8 KiB.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+    forgive_output()
 
 
 def _open_output(path: Path) -> int:
-    """Open a file to append to; a large one is put aside as `.1` first."""
-    with contextlib.suppress(FileNotFoundError):
+    """Open a file to append to; a large one is put aside as `.1` first. Without room for it, open nothing."""
+    with contextlib.suppress(OSError):
         if path.stat().st_size > MAX_OUTPUT_BYTES:
             path.replace(path.with_name(path.name + ".1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as exc:
+        LOSSES.add(exc)
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 # Ends.

@@ -43,6 +43,7 @@ from control_plane.runtime.calls import Caller
 from control_plane.runtime.context import HostServices
 from control_plane.runtime.directory import EventDirectory
 from control_plane.runtime.host_server import HostServer
+from control_plane.runtime.losses import LOSSES
 from control_plane.runtime.mounts import MountTable
 from control_plane.runtime.replica import Replica, Surroundings
 from control_plane.runtime.usage import Usage
@@ -252,6 +253,7 @@ class Host:
             rss_bytes=usage.rss_bytes,
             cpu_percent=usage.cpu_percent,
             autostarted=self.spec.autostart,
+            log_loss=LOSSES.so_far(),
             replicas=tuple(self._reports()),
         )
 

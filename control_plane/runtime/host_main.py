@@ -17,6 +17,7 @@ from contracts.specs import HostSpec
 from control_plane.brokers import open_transport
 from control_plane.runtime import children, host_logging
 from control_plane.runtime.host import Host
+from control_plane.runtime.losses import forgive_output
 from control_plane.stores import open_state
 
 log = logging.getLogger("coplane.host")
@@ -85,6 +86,7 @@ def _listen_for_the_end(host: Host, spec: HostSpec) -> None:
 def main() -> int:
     """Run the host whose spec comes as JSON on standard input; where hosts are spawned, not forked."""
     spec = HostSpec.model_validate_json(sys.stdin.buffer.read())
+    forgive_output()
     os.chdir(spec.project)
     sys.path.insert(0, spec.project)
     return run_host(spec)

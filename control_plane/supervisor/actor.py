@@ -49,12 +49,15 @@ from control_plane.core import (
     is_ready,
     is_settled,
     is_stopped,
+    log_loss_text,
     plan,
     reduce,
+    warnings,
 )
 from control_plane.hosting import Adopted, Hosting
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import Announcer, events_stream
+from control_plane.runtime.losses import LOSSES
 from control_plane.supervisor.commander import Commander
 from control_plane.supervisor.intake import Intake
 from control_plane.supervisor.ledgers import read_ledgers
@@ -294,9 +297,20 @@ class Supervisor:
                 url=identity.control_url,
             ),
             gateway=GatewayStatus(url=identity.gateway_url),
-            bus=BusStatus(kind=transport.kind, url=transport.url, connected=transport.connected),
+            bus=BusStatus(kind=transport.kind, url=transport.url, connected=self._is_bus_connected()),
             components=component_statuses(self._state, now_s=clock.now_s()),
+            warnings=(*warnings(self._state), *self._own_warnings()),
         )
+
+    def _is_bus_connected(self) -> bool:
+        # A connection to a bus that is frozen, or refuses to write, is there and of no use.
+        return self._transport.connected and self._state.observed.bus_connected
+
+    def _own_warnings(self) -> tuple[str, ...]:
+        loss = LOSSES.so_far()
+        if loss is None or self._identity.mode is Mode.SINGLE:  # where the host tells of the same process
+            return ()
+        return (log_loss_text("the control plane", loss),)
 
     async def changes(self) -> AsyncIterator[AppStatus]:
         """Iterate over the status: now, and after each change."""

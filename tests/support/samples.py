@@ -117,6 +117,21 @@ class StartsDaemons(Quiet):
                 started.stdout.readline()
 
 
+class Talks(Quiet):
+    """Prints and logs whenever it is asked."""
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def talk() -> dict[str, str]:
+            print("printed", flush=True)
+            self.context.logger.warning("logged")
+            return {"said": "all"}
+
+        return router
+
+
 class NeverHealthy(Quiet):
     def health_check(self) -> dict[str, Any]:
         return {"status": "warming up"}
