@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from contracts import ComponentContext, current_component
+from contracts.errors import BusError
 from tests.support.stand_in_host import LEAVING
 
 
@@ -128,6 +129,48 @@ class Talks(Quiet):
             print("printed", flush=True)
             self.context.logger.warning("logged")
             return {"said": "all"}
+
+        return router
+
+
+class Bell(Quiet):
+    """Publishes when it is asked, and says what came of it."""
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def greet() -> dict[str, str]:
+            return {"greeting": "hello"}
+
+        @router.post("/ring/{number}")
+        async def ring(number: int) -> dict[str, str]:
+            try:
+                await self.context.publish("rings", {"number": number}, timeout_s=1.0)
+            except BusError as exc:
+                return {"outcome": exc.code}
+            return {"outcome": "accepted"}
+
+        return router
+
+
+class Ear(Quiet):
+    """Remembers what it heard."""
+
+    def __init__(self, context: ComponentContext) -> None:
+        super().__init__(context)
+        self.heard: list[int] = []
+        context.subscribe("rings", self.on_ring)
+
+    async def on_ring(self, message: dict[str, int]) -> None:
+        self.heard.append(message["number"])
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def tell() -> list[int]:
+            return self.heard
 
         return router
 
