@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.specs import ComponentSpec, Name
-from contracts.status import Health, ReplicaReport, ReplicaState
+from contracts.status import Health, LogLoss, ReplicaReport, ReplicaState
 
 HEADER = ("type", "v", "component", "replica", "node", "at", "correlation_id", "traceparent")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +48,10 @@ class Message(BaseModel):
 
 
 class HostHeartbeat(Message):
-    """Level-triggered: the full status of every replica in the host, every `interval_s`."""
+    """Level-triggered: the full status of every replica in the host, every `interval_s`.
+
+    `log_loss`: lines of its logs and of its output that could not be written since it began.
+    """
 
     type: Literal["host.heartbeat"] = "host.heartbeat"
     host: str
@@ -59,6 +62,7 @@ class HostHeartbeat(Message):
     rss_bytes: int = 0
     cpu_percent: float = 0.0
     autostarted: bool = False
+    log_loss: LogLoss | None = None
     replicas: tuple[ReplicaReport, ...] = ()
 
 

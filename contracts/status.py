@@ -41,6 +41,13 @@ class Health(Observation):
     detail: dict[str, Any] = {}
 
 
+class LogLoss(Observation):
+    """Log lines that could not be written, and why the last of them."""
+
+    lines: int
+    reason: str
+
+
 class ReplicaReport(Observation):
     """The whole truth about one replica, as its host knows it; part of every heartbeat."""
 
@@ -107,7 +114,10 @@ class BusStatus(Observation):
 
 
 class AppStatus(Observation):
-    """The answer of `ctl status --json` and `GET /v1/status`."""
+    """The answer of `ctl status --json` and `GET /v1/status`.
+
+    `warnings`: what nobody has to act on at once and nobody would see otherwise, such as lost log lines.
+    """
 
     app: str
     mode: Mode
@@ -116,6 +126,7 @@ class AppStatus(Observation):
     gateway: GatewayStatus
     bus: BusStatus
     components: tuple[ComponentStatus, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class StreamLedger(Observation):

@@ -72,7 +72,12 @@ def bus_error(exc: Exception, url: str) -> BusError:
     if exc.args and isinstance(exc.args[0], Exception):
         exc = exc.args[0]  # redis-py wraps what goes wrong in the greeting on a Unix socket
     why = str(exc) or type(exc).__name__
-    if isinstance(exc, redis_errors.AuthenticationError) or why.startswith("NOAUTH"):
+    # A long command without credentials is no command to the server ("Protocol error: unauthenticated ...").
+    if (
+        isinstance(exc, redis_errors.AuthenticationError)
+        or "unauthenticated" in why
+        or why.startswith("NOAUTH")
+    ):
         return BusError(
             f"the bus at {address} refused the credentials",
             why=why,

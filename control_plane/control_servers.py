@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -12,25 +13,47 @@ from control_plane.api.app import create_app
 from control_plane.api.controller import Controller
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.paths import RuntimeDir
+from control_plane.runtime.ports import bind_public, url_of
 
 BACKLOG = 128
 CLOSE_GRACE_S = 1.0
 
 
+class Doors:
+    """The API's listening sockets: bound once, and closed at the end of a launch.
+
+    Between two control planes of one launch, whoever connects waits for the next.
+    """
+
+    def __init__(self, runtime: RuntimeDir, host: str, port: int) -> None:
+        self.tcp = bind_public(host, port)
+        self.owner = _owner_only(runtime)
+
+    @property
+    def url(self) -> str:
+        """The address of the TCP door."""
+        return url_of(self.tcp)
+
+    def close(self) -> None:
+        """Turn away whoever waits."""
+        self.owner.close()
+        self.tcp.close()
+
+
 @contextlib.asynccontextmanager
-async def serving(controller: Controller, runtime: RuntimeDir, tcp: socket.socket) -> AsyncIterator[None]:
-    """Serve the API on `control.sock` (mode 0600) and on the bound TCP socket."""
-    servers = [
-        HttpServer(create_app(controller, token=None, logs=runtime.logs), sock=_owner_only(runtime)),
-        HttpServer(create_app(controller, token=_token(runtime), logs=runtime.logs), sock=tcp),
-    ]
+async def serving(controller: Controller, runtime: RuntimeDir, doors: Doors) -> AsyncIterator[None]:
+    """Serve the API on `control.sock` (mode 0600) and over TCP."""
+    apps = (
+        (create_app(controller, token=None, logs=runtime.logs), doors.owner),
+        (create_app(controller, token=_token(runtime), logs=runtime.logs), doors.tcp),
+    )
+    servers = [HttpServer(app, sock=sock, close_socket=False) for app, sock in apps]
     for server in servers:
         await server.start()
     try:
         yield
     finally:
-        for server in servers:
-            await server.stop(grace_s=CLOSE_GRACE_S)
+        await asyncio.gather(*(server.stop(grace_s=CLOSE_GRACE_S) for server in servers))
 
 
 def _owner_only(runtime: RuntimeDir) -> socket.socket:

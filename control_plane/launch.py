@@ -82,7 +82,11 @@ class Ending:
 
 
 class Launch:
-    """Conducts a supervisor through a launch and tells the reporter of it."""
+    """Conducts a supervisor through a launch and tells the reporter of it.
+
+    `again`: the backend has been ready before, and is to get ready once more after its anchor died. What
+    would refuse a launch (a wrong declaration, a deadline that passed) does not end one that has run.
+    """
 
     def __init__(
         self,
@@ -92,12 +96,15 @@ class Launch:
         options: LaunchOptions,
         reporter: LaunchReporter,
         stop_bound_s: float,
+        again: bool = False,
     ) -> None:
         self._supervisor = supervisor
         self._runtime = runtime
         self._options = options
         self._reporter = reporter
         self._stop_bound_s = stop_bound_s
+        self.was_ready = again
+        self._again = again
         self._began_s = clock.now_s()
         self._announced_failures: set[str] = set()
 
@@ -131,11 +138,11 @@ class Launch:
 
     async def _until_settled(self, ending: Ending) -> None:
         try:
-            async with asyncio.timeout(self._options.timeout_s):
+            async with asyncio.timeout(None if self._again else self._options.timeout_s):
                 await _first_of(self._watch_progress(), ending.asked.wait())
         except TimeoutError as exc:
             raise self._not_ready() from exc
-        if ending.asked.is_set():
+        if ending.asked.is_set() and not self._again:
             raise Interrupted("the launch was interrupted before it was ready")
 
     async def _watch_progress(self) -> None:
@@ -145,6 +152,7 @@ class Launch:
                 if component.state is ReplicaState.FAILED:
                     self._component_failed(component)
             if self._supervisor.settled:
+                self.was_ready = True
                 self._reporter.ready(status, self._elapsed_s())
                 return
 
@@ -153,7 +161,7 @@ class Launch:
             return
         self._announced_failures.add(component.name)
         error = self._supervisor.error_of(component.name)
-        if error.code in DECLARATION_CODES:
+        if error.code in DECLARATION_CODES and not self._again:
             raise error
         if self._supervisor.is_essential(component.name):
             raise LaunchError(

@@ -60,6 +60,10 @@ class LaunchReporter(Protocol):
         """Tell that every component is ready or has failed."""
         ...
 
+    def restarting(self, reason: str) -> None:
+        """Tell that everything starts anew by itself, and why; `progress` and `ready` follow."""
+        ...
+
     def log(self, line: LogLine) -> None:
         """Show a line of the logs."""
         ...

@@ -28,9 +28,12 @@ _HEADERS = ("COMPONENT", "REPLICA", "STATE", "PID", "UPTIME", "RESTARTS", "HEALT
 
 
 def status_lines(status: Status, components: Sequence[Status], style: Style) -> list[str]:
-    """Return a head line and the table of the components that were asked for."""
+    """Return a head line, the warnings, and the table of the components that were asked for."""
     rows = [row for component in components for row in _rows(component)]
-    return [_head(status, style), "", *table(_HEADERS, rows, style)]
+    warnings = [
+        style.paint(f"warning: {style.harmless(text)}", "yellow") for text in status.get("warnings", ())
+    ]
+    return [_head(status, style), *warnings, "", *table(_HEADERS, rows, style)]
 
 
 def replica_states(status: Status) -> dict[str, str]:

@@ -28,7 +28,14 @@ from control_plane.core.placement import place
 from control_plane.core.reconciler import Plan, plan
 from control_plane.core.reducer import reduce
 from control_plane.core.state import State, initial_state
-from control_plane.core.status import component_statuses, is_ready, is_settled, is_stopped
+from control_plane.core.status import (
+    component_statuses,
+    is_ready,
+    is_settled,
+    is_stopped,
+    log_loss_text,
+    warnings,
+)
 
 __all__ = [
     "Answer",
@@ -59,10 +66,12 @@ __all__ = [
     "is_ready",
     "is_settled",
     "is_stopped",
+    "log_loss_text",
     "order",
     "place",
     "plan",
     "recalled",
     "reduce",
     "remembered",
+    "warnings",
 ]

@@ -167,6 +167,7 @@ def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> S
         last_seen_s=at.now_s,
         interval_s=event.interval_s,
         rss_bytes=event.rss_bytes,
+        log_loss=event.log_loss,
         cpu_percent=event.cpu_percent,
     )
     return state.with_host(event.host, reported)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from contracts.specs import ComponentSpec, Mode, Settings
-from contracts.status import Health, ReplicaState
+from contracts.status import Health, LogLoss, ReplicaState
 
 EXITED_HOSTS_KEPT: Final = 256
 REQUESTS_KEPT: Final = 256
@@ -135,6 +135,7 @@ class HostRecord:
     deadline_s: float | None = None
     rss_bytes: int = 0
     cpu_percent: float = 0.0
+    log_loss: LogLoss | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from contracts.status import ComponentStatus, ReplicaState, ReplicaStatus
+from contracts.status import ComponentStatus, LogLoss, ReplicaState, ReplicaStatus
 from control_plane.core.questions import (
     all_replicas,
     host_of,
@@ -138,6 +138,20 @@ def _is_behind(state: State, component: str, hopeless: set[str]) -> bool:
 
 def _has_live_replica(state: State, component: str) -> bool:
     return any(r.component == component and r.state in LIVE for r in state.observed.replicas.values())
+
+
+def warnings(state: State) -> tuple[str, ...]:
+    """Return what hosts could not do and nobody else tells of."""
+    return tuple(
+        log_loss_text(f"host {name}", host.log_loss)
+        for name, host in state.observed.hosts.items()
+        if host.log_loss is not None
+    )
+
+
+def log_loss_text(who: str, loss: LogLoss) -> str:
+    """Say how many log lines somebody has lost, and why."""
+    return f"{who} lost {loss.lines} log line{'s' if loss.lines > 1 else ''}: {loss.reason}"
 
 
 # Projections.

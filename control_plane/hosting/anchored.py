@@ -6,12 +6,12 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from contracts.errors import LaunchError
 from contracts.specs import GATEWAY, HostSpec
 from control_plane.hosting import Adopted, Exited
-from control_plane.runtime.anchor_client import AnchorClient
+from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
 from control_plane.runtime.anchor_protocol import HostGone
 from control_plane.runtime.paths import RuntimeDir
+from control_plane.runtime.remains import Remains
 
 
 class AnchoredHosting:
@@ -24,6 +24,8 @@ class AnchoredHosting:
         self._runtime = runtime
         self._bus_url = bus_url
         self._public_fd = public_fd
+        self._pids = {host.spec.id: host.pid for host in anchor.welcome.hosts}
+        self._remains: Remains | None = None
 
     @property
     def last_epoch(self) -> int:
@@ -32,7 +34,8 @@ class AnchoredHosting:
 
     async def spawn(self, spec: HostSpec) -> int:
         """Fork a host; return its process id."""
-        return await self._anchor.spawn(self._completed(spec))
+        pid = self._pids[spec.id] = await self._anchor.spawn(self._completed(spec))
+        return pid
 
     async def terminate(self, host: str) -> None:
         """Send SIGTERM to the host."""
@@ -66,12 +69,21 @@ class AnchoredHosting:
         """Iterate over the ends of hosts.
 
         Raises:
-            LaunchError: the anchor is gone (E2010).
+            AnchorGone: it has died.
         """
         async for event in self._anchor.events():
             if isinstance(event, HostGone):
+                if self._pids.get(event.host) == event.pid:
+                    del self._pids[event.host]
                 yield Exited(event.host, event.pid, event.exit_code, event.signal)
-        raise LaunchError("the anchor is gone", fix="run `ctl launch` again", code="E2010")
+        # At once: what a host has started is found as long as the host is there.
+        self.take_remains()
+        raise AnchorGone("the anchor is gone", fix="run `ctl launch` again")
+
+    def take_remains(self) -> Remains:
+        """Return what hosts an anchor that is gone leaves behind."""
+        self._remains = self._remains or Remains(self._pids.values())
+        return self._remains
 
     def _completed(self, spec: HostSpec) -> HostSpec:
         # The public socket is for the gateway's host alone.

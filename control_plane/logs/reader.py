@@ -71,7 +71,8 @@ class LogReader:
                     tails[path].skip_to_end()
 
     def _paths(self) -> list[Path]:
-        return sorted(path for path in self._folder.glob("*.log") if self._is_asked_for(label_of(path)))
+        found = (path for path in self._folder.glob("*.log") if self._is_asked_for(label_of(path)))
+        return sorted(path for path in found if path.is_file())  # a pipe or a device may have no end
 
     def _is_asked_for(self, label: str) -> bool:
         if not self._names:

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -30,12 +31,13 @@ from control_plane.runtime.anchor_protocol import AnchorOptions, Record
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.valkey import EmbeddedValkey, find_server, wait_ready
 
-__all__ = ["AnchorOptions", "start_anchor"]
+__all__ = ["AnchorOptions", "start_anchor", "start_anchor_anew"]
 
 BACKLOG = 128
 BUS_READY_TIMEOUT_S = 10.0
 FIRST_FD = 3
 START_METHOD = "CTL_START_METHOD"
+COMMAND = [sys.executable, "-P", "-m", "control_plane.runtime.anchor"]
 
 
 class Handover(Record):
@@ -68,6 +70,35 @@ def start_anchor(options: AnchorOptions) -> int:
         _to_the_end(lambda: _live_as_anchor(options, listener))
     listener.close()
     return pid
+
+
+def start_anchor_anew(options: AnchorOptions) -> int:
+    """Start an anchor in a new interpreter, and return its process id.
+
+    For a launch that has run already: its image holds an event loop's state (libuv's files above all, which
+    their number alone identifies in a fork), and perhaps threads.
+
+    Raises:
+        LaunchError: Valkey is wanted, and there is none for this platform (E2011).
+    """
+    if options.valkey:
+        find_server()
+    runtime = _runtime_of(options)
+    listener = _listen(runtime.anchor_socket)
+    handover = Handover(options=options, listener_fd=listener.fileno())
+    with listener, tempfile.TemporaryFile() as stdin, open(runtime.logs / "anchor.log", "ab") as output:
+        stdin.write(handover.model_dump_json().encode())
+        stdin.seek(0)
+        started = subprocess.Popen(
+            COMMAND,
+            stdin=stdin,
+            stdout=output,
+            stderr=output,
+            pass_fds=_inherited(handover),
+            start_new_session=True,
+        )
+    started.returncode = 0  # lest it is reaped behind the back of whoever ends it by its id
+    return started.pid
 
 
 def _listen(path: Path) -> socket.socket:
@@ -128,7 +159,7 @@ def _start_over(handover: Handover) -> NoReturn:
         os.dup2(stdin.fileno(), 0)
     for fd in _inherited(handover):
         os.set_inheritable(fd, True)
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "control_plane.runtime.anchor"])
+    os.execv(sys.executable, COMMAND)
 
 
 def _inherited(handover: Handover) -> list[int]:
@@ -187,6 +218,8 @@ def _runtime_of(options: AnchorOptions) -> RuntimeDir:
 def main() -> None:
     """Go on as the anchor whose state comes on standard input."""
     handover = Handover.model_validate_json(sys.stdin.buffer.read())
+    children.reset_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     children.redirect(_runtime_of(handover.options).logs / "anchor.log")
     for fd in _inherited(handover):
         os.set_inheritable(fd, False)

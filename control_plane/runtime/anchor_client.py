@@ -1,7 +1,7 @@
 """The control plane's end of the anchor's socket.
 
 Every request has a deadline. Events are queued until they are read; when they are not, the socket is
-not read any further either. Once the connection is gone, every call raises `LaunchError` (E2010).
+not read any further either. Once the connection is gone, every call raises `AnchorGone` (E2010).
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ EVENTS_QUEUED = 1000
 _A = TypeVar("_A", Welcome, Spawned, Done)
 
 
+class AnchorGone(LaunchError):
+    """The anchor has died, or does not answer; its hosts stop by themselves where it has died."""
+
+    code = "E2010"
+
+
 class AnchorClient:
     """In control of an anchor, until the connection ends or somebody else takes over."""
 
@@ -62,7 +68,8 @@ class AnchorClient:
             epoch: the leader's term; an anchor obeys no lower one than it has seen.
 
         Raises:
-            LaunchError: no anchor (E2010), it is stopping or in better hands (E2006).
+            AnchorGone: nobody answers.
+            LaunchError: it is stopping or in better hands (E2006).
         """
         loop = asyncio.get_running_loop()
         try:
@@ -92,7 +99,7 @@ class AnchorClient:
         """Start a host; return its process id.
 
         Raises:
-            LaunchError: it could not be started, or the anchor is gone (E2010).
+            LaunchError: it could not be started, or the anchor is gone (AnchorGone).
             ControlError: the anchor is stopping (E3007).
         """
         spawned = await self._wire.ask(lambda number: Spawn(id=number, spec=spec), Spawned)
@@ -223,10 +230,9 @@ class _Wire(asyncio.Protocol):
         self._events.put_nowait(None)
 
 
-def _gone(why: str) -> LaunchError:
-    return LaunchError(
+def _gone(why: str) -> AnchorGone:
+    return AnchorGone(
         "the anchor, which holds the hosts, is gone",
         why=why,
         fix="see anchor.log in the runtime folder's logs, then run `ctl launch` again",
-        code="E2010",
     )

@@ -46,6 +46,8 @@ from control_plane.runtime.valkey import EmbeddedValkey
 log = logging.getLogger("coplane.anchor")
 
 SWEEP_TIMEOUT_S = 5.0
+# Looking for orphans reads all of /proc, and a host that ended is to be replaced first.
+SWEEP_DELAY_S = 0.1
 
 
 class Phase(StrEnum):
@@ -80,6 +82,9 @@ class Anchor:
         self._public = None if options.public_fd is None else socket.socket(fileno=options.public_fd)
         self._hosts: dict[str, RunningHost] = {}
         self._memory: dict[str, Any] = {}
+        # What modules started when they were imported, such as helpers of multiprocessing.
+        self._helpers = children.child_pids() - self._bus_pids()
+        self._sweep_at_s: float | None = None
         # Hosts hold the reading end only, so that its end of file means that we are gone.
         self._lifeline, self._life = os.pipe()
         self._phase = Phase.SERVING
@@ -137,7 +142,8 @@ class Anchor:
         if self._phase is Phase.ENDED:
             return 0.0
         bus_s = self._bus.wake_at_s if self._bus else None
-        due = [at_s for at_s in (self._desertion_ends_s(), self._phase_ends_s, bus_s) if at_s is not None]
+        all_s = (self._desertion_ends_s(), self._phase_ends_s, self._sweep_at_s, bus_s)
+        due = [at_s for at_s in all_s if at_s is not None]
         return max(0.0, min(due) - clock.now_s()) if due else None
 
     def _desertion_ends_s(self) -> float | None:
@@ -150,6 +156,9 @@ class Anchor:
         """Do what is due, and enter the next phase where this one is over."""
         if self._bus and (pid := self._bus.act(now_s)) is not None:
             self._door.tell(BusStarted(pid=pid))
+        if _due(self._sweep_at_s, now_s):
+            self._sweep_at_s = None
+            self._kill_orphans()
         if _due(self._desertion_ends_s(), now_s):
             self._stop("no control plane came back")
         if self._phase is Phase.DRAINING:
@@ -278,6 +287,7 @@ class Anchor:
     def _ended(self, ended: children.Ended) -> None:
         if self._bus and ended.pid == self._bus.pid:
             self._bus_ended(self._bus, ended)
+            self._sweep_in(SWEEP_DELAY_S)
             return
         for name, host in self._hosts.items():
             if host.pid == ended.pid:
@@ -289,7 +299,28 @@ class Anchor:
                 log.info(
                     "host.gone", extra={"host": name, "exit_code": ended.exit_code, "signal": ended.signal}
                 )
+                self._sweep_in(SWEEP_DELAY_S)
                 return
+        # An orphan or a helper: what it leaves behind is ours now.
+        self._helpers.discard(ended.pid)
+        self._sweep_in(0.0)
+
+    def _sweep_in(self, delay_s: float) -> None:
+        at_s = clock.now_s() + delay_s
+        self._sweep_at_s = at_s if self._sweep_at_s is None else min(self._sweep_at_s, at_s)
+
+    def _kill_orphans(self) -> None:
+        """Kill what dead hosts left behind: while a host lives, all that it starts stays below it.
+
+        Children of these become ours when they are reaped, which leads here again, until none is left.
+        """
+        known = {host.pid for host in self._hosts.values()} | self._helpers | self._bus_pids()
+        for pid in children.child_pids() - known:
+            log.info("orphan.killed", extra={"orphan": pid})
+            children.kill(pid)
+
+    def _bus_pids(self) -> set[int]:
+        return {self._bus.pid} if self._bus and self._bus.pid is not None else set()
 
     def _bus_ended(self, bus: EmbeddedValkey, ended: children.Ended) -> None:
         log.info("bus.gone", extra={"exit_code": ended.exit_code, "signal": ended.signal})

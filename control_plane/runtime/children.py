@@ -1,6 +1,7 @@
 """Child processes of a single-threaded parent: forks hosts and programs, ends groups, reaps.
 
-Every child leads a process group of its own, so that it can be ended with everything it started.
+Every child leads a process group of its own, so that it can be ended with what it started. What leaves that
+group (a session of its own) stays below the nearest subreaper (Linux): its host, and after that the anchor.
 Nothing here knows of sockets or messages.
 """
 
@@ -10,11 +11,11 @@ import atexit
 import contextlib
 import ctypes
 import importlib
-import io
 import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,9 +25,12 @@ from typing import NoReturn
 import psutil
 
 from contracts.specs import HostSpec
+from control_plane.runtime.losses import LOSSES, forgive_output
 
 MAX_OUTPUT_BYTES = 10_000_000
 FAILED = 1
+END_TIMEOUT_S = 5.0
+END_PAUSE_S = 0.005
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
@@ -66,6 +70,8 @@ def fork_host(spec: HostSpec, entry: HostEntry, *, release: Callable[[], None]) 
 
     def run() -> int:
         release()
+        adopt_orphans()
+        LOSSES.reset()
         redirect(Path(spec.home) / "logs" / f"{spec.label}.out.log")
         _name_process(spec.label)
         os.environ.update(component_environment(spec))
@@ -86,6 +92,7 @@ def spawn_host(spec: HostSpec, entry: HostEntry) -> int:
             stdin=stdin.fileno(),
             keep_fds=tuple(fd for fd in (spec.lifeline_fd, spec.public_fd) if fd is not None),
             environment=component_environment(spec),
+            adopts=True,
         )
 
 
@@ -97,11 +104,18 @@ def fork_program(
     keep_fds: tuple[int, ...] = (),
     environment: dict[str, str] | None = None,
     dies_with_parent: bool = False,
+    adopts: bool = False,
 ) -> int:
-    """Start a program with its output appended to a file, and no other file of ours open."""
+    """Start a program with its output appended to a file, and no other file of ours open.
+
+    Args:
+        adopts: it becomes the parent of what its children leave behind.
+    """
     parent = os.getpid()
 
     def run() -> NoReturn:
+        if adopts:
+            adopt_orphans()
         if dies_with_parent:
             _die_with_parent(parent)
         redirect(output, stdin=stdin)
@@ -184,18 +198,19 @@ def redirect(output: Path, *, stdin: int | None = None) -> None:
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
-    for stream in (sys.stdout, sys.stderr):
-        # Who follows the file wants lines as they are printed, not blocks of 8 KiB.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+    forgive_output()
 
 
 def _open_output(path: Path) -> int:
-    """Open a file to append to; a large one is put aside as `.1` first."""
-    with contextlib.suppress(FileNotFoundError):
+    """Open a file to append to; a large one is put aside as `.1` first. Without room for it, open nothing."""
+    with contextlib.suppress(OSError):
         if path.stat().st_size > MAX_OUTPUT_BYTES:
             path.replace(path.with_name(path.name + ".1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as exc:
+        LOSSES.add(exc)
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 # Ends.
@@ -223,6 +238,49 @@ def kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
+def kill(pid: int) -> None:
+    """Kill a process that is no child of ours by birth, and its group if it leads one."""
+    kill_group(pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def child_pids() -> set[int]:
+    """Return our children, those that we adopted and those that wait to be reaped included."""
+    return {child.pid for child in psutil.Process().children()}
+
+
+@contextlib.contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """End whatever this process starts in the block, in sessions of their own too."""
+    before = child_pids()
+    adopt_orphans()
+    try:
+        yield
+    finally:
+        _end_children(kept=before)
+        adopt_orphans(wanted=False)
+
+
+def _end_children(*, kept: set[int]) -> None:
+    """Kill our children until there are no others than `kept`: those of a killed child become ours."""
+    deadline_s = time.monotonic() + END_TIMEOUT_S
+    kept = kept | _trackers()
+    while (found := child_pids() - kept) and time.monotonic() < deadline_s:
+        for pid in found:
+            kill(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(END_PAUSE_S)
+
+
+def _trackers() -> set[int]:
+    """Return multiprocessing's helper: it removes shared memory after our end, and then ends by itself."""
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    pid = getattr(getattr(module, "_resource_tracker", None), "_pid", None)
+    return set() if pid is None else {pid}
+
+
 def kill_descendants() -> bool:
     """Kill whatever else descends from this process; tell whether there was anything."""
     found = psutil.Process().children(recursive=True)
@@ -232,10 +290,13 @@ def kill_descendants() -> bool:
     return bool(found)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of what our children leave behind, sessions of their own included (Linux)."""
+def adopt_orphans(*, wanted: bool = True) -> None:
+    """Become the parent of what our children leave behind, sessions of their own included (Linux).
+
+    It outlasts an exec, and is not inherited by children.
+    """
     if sys.platform == "linux":
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        _prctl(PR_SET_CHILD_SUBREAPER, int(wanted))
 
 
 def _die_with_parent(parent: int) -> None:

@@ -37,11 +37,13 @@ from contracts.state import SharedState
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker, StreamTransport
 from control_plane.runtime import clock
+from control_plane.runtime.adopted import Adopted
 from control_plane.runtime.announcer import Announcer, commands_stream
 from control_plane.runtime.calls import Caller
 from control_plane.runtime.context import HostServices
 from control_plane.runtime.directory import EventDirectory
 from control_plane.runtime.host_server import HostServer
+from control_plane.runtime.losses import LOSSES
 from control_plane.runtime.mounts import MountTable
 from control_plane.runtime.replica import Replica, Surroundings
 from control_plane.runtime.usage import Usage
@@ -71,6 +73,7 @@ class Host:
         self.spec = spec
         self._transport = transport
         self._usage = Usage()
+        self._adopted = Adopted()
         self._announcer = Announcer(transport, app=spec.app, node=spec.node, utc_now=clock.utc_now)
         self._directory = EventDirectory(
             transport, app=spec.app, local_host=spec.id, now_s=clock.now_s, run=self._run
@@ -226,6 +229,7 @@ class Host:
         interval_s = self._interval_s
         while True:
             self._announcer.announce(self._heartbeat(interval_s))
+            self._adopted.reap(clock.now_s())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_until_next(interval_s)):
                     await self._pulse_now.wait()
@@ -248,6 +252,7 @@ class Host:
             rss_bytes=usage.rss_bytes,
             cpu_percent=usage.cpu_percent,
             autostarted=self.spec.autostart,
+            log_loss=LOSSES.so_far(),
             replicas=tuple(self._reports()),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from io import TextIOBase
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
+
+from control_plane.runtime.losses import LOSSES
 
 MAX_FILE_BYTES = 10_000_000
 FILES_KEPT = 3
@@ -86,13 +89,23 @@ class ReplicaFiles(logging.Handler):
 
 
 class _QuietFile(RotatingFileHandler):
-    """A file whose failures are counted instead of printed."""
+    """A file whose failures are counted instead of printed; the next line is tried anew."""
 
-    failures = 0
+    def doRollover(self) -> None:  # noqa: N802 - logging's own name
+        """Put the file aside; where that fails it grows on, since its lines are worth more than its size."""
+        try:
+            super().doRollover()
+        except OSError as exc:
+            LOSSES.add(exc, lines=0)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Count the lost line."""
-        self.failures += 1
+        """Count the lost line, and forget what is buffered: it would be written when it counts as lost."""
+        LOSSES.add(sys.exc_info()[1])
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.buffer.raw.close()  # type: ignore[attr-defined]
+                stream.close()
 
 
 class PrintsToLog(TextIOBase):

@@ -15,8 +15,9 @@ import uvloop
 from contracts.errors import CoplaneError, ExitCode
 from contracts.specs import HostSpec
 from control_plane.brokers import open_transport
-from control_plane.runtime import host_logging
+from control_plane.runtime import children, host_logging
 from control_plane.runtime.host import Host
+from control_plane.runtime.losses import forgive_output
 from control_plane.stores import open_state
 
 log = logging.getLogger("coplane.host")
@@ -33,7 +34,8 @@ def run_host(spec: HostSpec) -> int:
     handler = host_logging.configure(Path(spec.home) / "logs", label=spec.label)
     exit_code = ExitCode.DONE
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # The anchor does so too, but may be gone before us, and `ctl host` has none.
+        with children.leaving_nothing(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(spec))
     except* CoplaneError as errors:
         for error in errors.exceptions:
@@ -84,6 +86,7 @@ def _listen_for_the_end(host: Host, spec: HostSpec) -> None:
 def main() -> int:
     """Run the host whose spec comes as JSON on standard input; where hosts are spawned, not forked."""
     spec = HostSpec.model_validate_json(sys.stdin.buffer.read())
+    forgive_output()
     os.chdir(spec.project)
     sys.path.insert(0, spec.project)
     return run_host(spec)

@@ -16,6 +16,7 @@ from typing import Any
 
 from contracts.errors import BusError, ComponentError, CoplaneError
 from contracts.messages import AnyRequest, ComponentTransitioned
+from contracts.specs import Mode
 from contracts.status import (
     AppStatus,
     BusStatus,
@@ -32,6 +33,7 @@ from control_plane.core import (
     HostSpawned,
     Input,
     Issued,
+    Memory,
     State,
     StopAll,
     TimePassed,
@@ -39,13 +41,16 @@ from control_plane.core import (
     is_ready,
     is_settled,
     is_stopped,
+    log_loss_text,
     plan,
     reduce,
     remembered,
+    warnings,
 )
 from control_plane.hosting import Hosting
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import Announcer, events_stream
+from control_plane.runtime.losses import LOSSES
 from control_plane.supervisor.announcing import decisions, last_words
 from control_plane.supervisor.commander import Commander
 from control_plane.supervisor.executor import Executor
@@ -73,7 +78,7 @@ class Supervisor:
         self._identity = identity
         self._app = app
         self._state = state
-        self.memory = remembered(state)
+        self._kept: Memory | None = None
         self._transport = transport
         self._hosting = hosting
         self._inbox: asyncio.Queue[Input] = asyncio.Queue(maxsize=INBOX_LENGTH)
@@ -122,6 +127,7 @@ class Supervisor:
             self._step(HostSpawned(adopted.host, adopted.pid, adopted.replicas, adopted.key))
             self._executor.ask_for_report(adopted)
         wake_at_s = self._plan()
+        await self._remember()
         while not is_stopped(self._state):
             self._step(await self._next_input(wake_at_s))
             while not self._inbox.empty():
@@ -182,9 +188,9 @@ class Supervisor:
     async def _remember(self) -> None:
         """Leave what a later control plane is to know with whoever outlives this one."""
         memory = remembered(self._state)
-        if memory == self.memory:
+        if memory == self._kept:
             return
-        self.memory = memory
+        self._kept = memory
         try:
             await self._hosting.remember(memory.as_json())
         except CoplaneError as exc:
@@ -206,9 +212,20 @@ class Supervisor:
                 url=identity.control_url,
             ),
             gateway=GatewayStatus(url=identity.gateway_url),
-            bus=BusStatus(kind=transport.kind, url=transport.url, connected=transport.connected),
+            bus=BusStatus(kind=transport.kind, url=transport.url, connected=self._is_bus_connected()),
             components=component_statuses(self._state, now_s=clock.now_s()),
+            warnings=(*warnings(self._state), *self._own_warnings()),
         )
+
+    def _is_bus_connected(self) -> bool:
+        # A connection to a bus that is frozen, or refuses to write, is there and of no use.
+        return self._transport.connected and self._state.observed.bus_connected
+
+    def _own_warnings(self) -> tuple[str, ...]:
+        loss = LOSSES.so_far()
+        if loss is None or self._identity.mode is Mode.SINGLE:  # where the host tells of the same process
+            return ()
+        return (log_loss_text("the control plane", loss),)
 
     async def changes(self) -> AsyncIterator[AppStatus]:
         """Iterate over the status: now, and after each change."""
@@ -216,6 +233,11 @@ class Supervisor:
             changed = self._changed
             yield self.status()
             await changed.wait()
+
+    @property
+    def state(self) -> State:
+        """What is wanted and observed."""
+        return self._state
 
     @property
     def settled(self) -> bool:

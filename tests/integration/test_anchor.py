@@ -67,20 +67,57 @@ class TestHosts:
             assert await next_event(client) == HostGone(host="one", pid=pid, exit_code=None, signal=9)
             assert time.monotonic() - began_s < 0.5, "far above 50 ms, for the sake of a loaded machine"
 
-    @pytest.mark.parametrize("ending", ["ordered", "crashed"])
-    async def test_what_a_host_started_ends_with_it(self, ending: str) -> None:
+    @pytest.mark.parametrize("where", ["group", "session", "shell", "daemon", "nest"])
+    @pytest.mark.parametrize("ending", ["ordered", "crashed", "in order"])
+    async def test_what_a_host_started_ends_with_it(self, ending: str, where: str) -> None:
         with anchored() as anchor:
             client = await anchor.connect()
-            pid = await client.spawn(anchor.spec("one", grandchild="group"))
+            pid = await client.spawn(anchor.spec("one", grandchild=where))
             grandchild = (await anchor.said("one"))["grandchild"]
+            assert not gone(grandchild)
 
-            if ending == "ordered":
-                await client.signal("one", signal.SIGKILL)
-            else:
-                os.kill(pid, signal.SIGSEGV)
+            match ending:
+                case "ordered":
+                    await client.signal("one", signal.SIGKILL)
+                case "in order":
+                    await client.signal("one", signal.SIGTERM)
+                case "crashed":
+                    os.kill(pid, signal.SIGSEGV)
 
             await next_event(client)
             await eventually(lambda: gone(grandchild))
+            await eventually(
+                lambda: [process.pid for process in processes_in(anchor.runtime)] == [anchor.pid]
+            )
+
+    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    async def test_what_a_host_started_stays_when_its_neighbour_ends(self, method: str) -> None:
+        with anchored(env={"CTL_START_METHOD": method}) as anchor:
+            client = await anchor.connect()
+            for name, where in (("one", "nest"), ("two", "daemon")):
+                await client.spawn(anchor.spec(name, grandchild=where))
+            theirs = [(await anchor.said(name))["grandchild"] for name in ("one", "two")]
+
+            await client.signal("one", signal.SIGKILL)
+            await eventually(lambda: gone(theirs[0]))
+
+            assert not gone(theirs[1])
+            assert psutil.Process(theirs[1]).ppid() == (await anchor.said("two"))["pid"]
+
+    async def test_what_a_module_started_at_import_stays(self) -> None:
+        source = "import subprocess; started = subprocess.Popen(['sleep', '600'])"
+        with anchored(modules={"sample_helped": source}) as anchor:
+            client = await anchor.connect()
+            (helper,) = psutil.Process(anchor.pid).children()
+            await client.spawn(anchor.spec("one", grandchild="session"))
+            grandchild = (await anchor.said("one"))["grandchild"]
+
+            await client.signal("one", signal.SIGKILL)
+            await eventually(lambda: gone(grandchild))
+
+            assert not gone(helper.pid)
+            await client.shutdown(timeout_s=10)
+            assert gone(helper.pid)
 
     async def test_sigterm_goes_to_the_host_and_not_to_its_workers(self) -> None:
         with anchored() as anchor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from contracts import ComponentContext, current_component
+from contracts.errors import BusError
+from tests.support.stand_in_host import LEAVING
 
 
 class Good:
@@ -103,6 +106,73 @@ class HangsInStartup(Quiet):
 class BlocksTheLoop(Quiet):
     async def startup(self) -> None:
         time.sleep(600)  # noqa: ASYNC251 - that is its fault
+
+
+class StartsDaemons(Quiet):
+    """Starts processes that leave its group, and it, in every way that there is."""
+
+    async def startup(self) -> None:
+        for command in LEAVING.values():
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as started:  # noqa: ASYNC220 - it is quick
+                assert started.stdout is not None
+                started.stdout.readline()
+
+
+class Talks(Quiet):
+    """Prints and logs whenever it is asked."""
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def talk() -> dict[str, str]:
+            print("printed", flush=True)
+            self.context.logger.warning("logged")
+            return {"said": "all"}
+
+        return router
+
+
+class Bell(Quiet):
+    """Publishes when it is asked, and says what came of it."""
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def greet() -> dict[str, str]:
+            return {"greeting": "hello"}
+
+        @router.post("/ring/{number}")
+        async def ring(number: int) -> dict[str, str]:
+            try:
+                await self.context.publish("rings", {"number": number}, timeout_s=1.0)
+            except BusError as exc:
+                return {"outcome": exc.code}
+            return {"outcome": "accepted"}
+
+        return router
+
+
+class Ear(Quiet):
+    """Remembers what it heard."""
+
+    def __init__(self, context: ComponentContext) -> None:
+        super().__init__(context)
+        self.heard: list[int] = []
+        context.subscribe("rings", self.on_ring)
+
+    async def on_ring(self, message: dict[str, int]) -> None:
+        self.heard.append(message["number"])
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def tell() -> list[int]:
+            return self.heard
+
+        return router
 
 
 class NeverHealthy(Quiet):

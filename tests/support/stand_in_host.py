@@ -1,7 +1,8 @@
 """A host without a backend: it says who it is in a file, does what its `config` says, and ends when told.
 
 `config` of its first replica: `exit` ends at once with a code, `crash` raises, `grandchild` starts a
-process (`sleep`, in the group or, with "session", out of it), `deaf` ignores SIGTERM.
+process (`sleep`; "group": in the host's group, "session": out of it, "shell" and "daemon": nobody's child
+as well, "nest": a daemon that has one of its own), `deaf` ignores SIGTERM.
 """
 
 from __future__ import annotations
@@ -66,7 +67,29 @@ def _open_files(own: set[int]) -> dict[str, str]:
     return {fd: target for fd, target in files.items() if int(fd) not in own}
 
 
+# A daemon in the old way: the second fork of a session's leader, whose parent goes.
+_DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if (pid := os.fork()) == 0:
+        os.execvp("sleep", ["sleep", "600"])
+    print(pid, flush=True)
+    os._exit(0)
+os.wait()
+"""
+LEAVING = {
+    "shell": ["sh", "-c", "setsid sleep 600 > /dev/null & echo $!"],
+    "nest": ["setsid", "sh", "-c", "(setsid sh -c 'setsid sleep 600 & echo $!; sleep 600 > /dev/null' &)"],
+    "daemon": [sys.executable, "-c", _DAEMON],
+}
+
+
 def _start_grandchild(where: str) -> int:
+    if where in LEAVING:
+        with subprocess.Popen(LEAVING[where], stdout=subprocess.PIPE) as started:
+            assert started.stdout is not None
+            return int(started.stdout.readline())
     return subprocess.Popen(["sleep", "600"], start_new_session=where == "session").pid
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -225,9 +226,9 @@ class TestTheDoorWithAToken:
     ) -> None:
         runtime = RuntimeDir.open(tmp_path, {})
         runtime.token.touch()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            async with control_servers.serving(controller, runtime, listener):
-                port = listener.getsockname()[1]
+        with contextlib.closing(control_servers.Doors(runtime, "127.0.0.1", 0)) as doors:
+            async with control_servers.serving(controller, runtime, doors):
+                port = doors.tcp.getsockname()[1]
                 token = runtime.token.read_text()
                 assert await blocking(ask, port, {"authorization": "Bearer "}) == 401
                 assert await blocking(ask, port, {"authorization": f"Bearer {token}"}) == 200

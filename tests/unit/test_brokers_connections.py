@@ -48,6 +48,7 @@ class TestFailures:
             (redis_errors.OutOfMemoryError("command not allowed"), "E4001"),
             (OSError("broken pipe"), "E4001"),
             (redis_errors.AuthenticationError("WRONGPASS"), "E4002"),
+            (redis_errors.ResponseError("Protocol error: unauthenticated multibulk length"), "E4002"),
             (redis_errors.NoPermissionError("no permissions"), "E4003"),
             (redis_errors.ResponseError("unknown command"), "E4003"),
         ],

@@ -118,6 +118,16 @@ class TestLines:
 
         assert err.getvalue().endswith("E2009 broken.\n")
 
+    def test_an_error_that_no_stop_came_before_is_said_at_once(self) -> None:
+        err = io.StringIO()
+        reporter = LineReporter(io.StringIO(), err, style=Style(colour=False))
+        reporter.ready(status(), 1.0)
+        reporter.restarting("the anchor died")
+        reporter.ready(status(), 1.0)
+        reporter.error(LaunchError("broken", code="E2009"))
+
+        assert err.getvalue() == "the anchor died; starting anew\nE2009 broken.\n"
+
 
 class TestJson:
     def test_every_line_is_an_object_with_its_event(self) -> None:

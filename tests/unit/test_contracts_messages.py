@@ -40,7 +40,7 @@ from contracts.messages import (
     to_fields,
 )
 from contracts.specs import ComponentSpec
-from contracts.status import Health, ReplicaReport, ReplicaState
+from contracts.status import Health, LogLoss, ReplicaReport, ReplicaState
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 AT = datetime(2026, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
@@ -66,6 +66,7 @@ EXAMPLES: tuple[Message, ...] = (
         rss_bytes=50_000_000,
         cpu_percent=0.5,
         autostarted=True,
+        log_loss=LogLoss(lines=12, reason="No space left on device"),
         replicas=(
             ReplicaReport(
                 component="writer",

@@ -35,6 +35,10 @@ class JsonReporter:
         self._out.say(_line("ready", elapsed_s=round(elapsed_s, 3), status=status.model_dump(mode="json")))
         self._out.start()
 
+    def restarting(self, reason: str) -> None:
+        """Tell that everything starts anew."""
+        self._out.say(_line("restarting", reason=reason))
+
     def log(self, line: LogLine) -> None:
         """Show a line of the logs."""
         self._out.log(_line("log", line=line.as_dict()))
@@ -55,6 +59,7 @@ class JsonReporter:
     def error(self, error: CoplaneError) -> None:
         """Tell why the launch failed."""
         self._out.say(_line("error", error=error.as_dict()))
+        self.close()
 
     def close(self) -> None:
         """Write what waits."""

@@ -46,6 +46,10 @@ class LineReporter:
         self._out.start()
         self._err.start()
 
+    def restarting(self, reason: str) -> None:
+        """Say why everything starts anew."""
+        self._err.say(f"{reason}; starting anew")
+
     def log(self, line: LogLine) -> None:
         """Show a line of the logs."""
         self._out.log(log_text(line, self._style, today=self._today))
@@ -69,8 +73,10 @@ class LineReporter:
         self._err.close()
 
     def error(self, error: CoplaneError) -> None:
-        """Say why the launch failed."""
+        """Say why the launch failed, also where it fails without a stop."""
         self._err.say(error_text(error))
+        self._out.close()
+        self._err.close()
 
     def _tell_changes(self, status: AppStatus, prefix: str) -> None:
         tree = status.model_dump(mode="json")

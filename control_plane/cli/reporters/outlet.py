@@ -28,6 +28,8 @@ class Outlet:
 
     def start(self) -> None:
         """Write from a thread from now on. Not before a launch has forked what it forks."""
+        if self._thread is not None:
+            return
         self._thread = threading.Thread(target=self._write_all, name="outlet", daemon=True)
         self._thread.start()
 

@@ -49,6 +49,11 @@ class RelayedReporter:
         self._close_pipe()
         self._lines.ready(status, elapsed_s)
 
+    def restarting(self, reason: str) -> None:
+        """Tell both."""
+        self._relay.restarting(reason)
+        self._lines.restarting(reason)
+
     def log(self, line: LogLine) -> None:
         """Show nothing: the line stands in a log already."""
 

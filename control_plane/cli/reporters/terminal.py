@@ -31,6 +31,7 @@ class TerminalReporter:
             console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
         self._ready_after_s: dict[str, float] = {}
+        self._restarts = False
 
     def starting(self, app: str, mode: str, reason: str) -> None:
         """Say what is launched."""
@@ -38,6 +39,9 @@ class TerminalReporter:
 
     def progress(self, status: AppStatus, elapsed_s: float) -> None:
         """Draw the table."""
+        if self._restarts:
+            self._lines.progress(status, elapsed_s)
+            return
         for component in status.components:
             for replica in component.replicas:
                 if replica.state is ReplicaState.READY:
@@ -55,6 +59,12 @@ class TerminalReporter:
         """Leave the table as it is, and say where the backend answers."""
         self._live.stop()
         self._lines.ready(status, elapsed_s)
+
+    def restarting(self, reason: str) -> None:
+        """Say why everything starts anew; in lines: a table would wait for a terminal that is paused."""
+        self._live.stop()
+        self._restarts = True
+        self._lines.restarting(reason)
 
     def log(self, line: LogLine) -> None:
         """Show a line of the logs."""

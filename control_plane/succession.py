@@ -1,0 +1,129 @@
+"""What passes from one anchor of a launch to the next, when one has died.
+
+The public socket and the doors of the API stay bound, so that clients wait and are not refused; what was
+wanted and observed is handed on. Anchors that die again and again end the launch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections import deque
+from dataclasses import dataclass, field
+from socket import socket
+from urllib.parse import urlsplit
+
+import psutil
+
+from contracts.errors import CoplaneError
+from control_plane.control_servers import Doors
+from control_plane.core import State
+from control_plane.launch import stop_signals
+from control_plane.runtime.paths import RuntimeDir
+from control_plane.runtime.ports import bind_public
+from control_plane.runtime.remains import Remains
+
+MAX_DEATHS = 5
+WINDOW_S = 60.0
+
+
+@dataclass(frozen=True)
+class Legacy:
+    """What a control plane leaves behind whose anchor has died.
+
+    Attributes:
+        error: how it was noticed.
+        state: what was wanted and observed; None where it had not come that far.
+        remains: the hosts, which stop by themselves.
+        public_url: where clients connect, or wait.
+        was_ready: the launch had been ready before.
+        stopping: everything was to stop.
+    """
+
+    error: CoplaneError
+    state: State | None
+    remains: Remains
+    public_url: str
+    was_ready: bool = False
+    stopping: bool = False
+
+
+@dataclass
+class Standing:
+    """What stays while anchors come and go; `anchor_pid` is the present one, if it is ours to end."""
+
+    public: socket | None = None
+    doors: Doors | None = None
+    anchor_pid: int | None = None
+
+    def open_doors(self, runtime: RuntimeDir, host: str, port: int) -> Doors:
+        """Bind the doors of the API, unless they are.
+
+        Raises:
+            LaunchError: the port is taken (E2001).
+        """
+        self.doors = self.doors or Doors(runtime, host, port)
+        return self.doors
+
+    def close_doors(self) -> None:
+        """Turn away whoever asks from now on."""
+        if self.doors is not None:
+            self.doors.close()
+
+    def bind_public_again(self, url: str) -> socket:
+        """Bind the address of an anchor that we had taken over, whose socket died with it.
+
+        Raises:
+            LaunchError: somebody else has taken it (E2001).
+        """
+        address = urlsplit(url)
+        self.public = bind_public(address.hostname or "", address.port or 0)
+        return self.public
+
+    def reap_anchor(self) -> None:
+        """Let the dead anchor go."""
+        if self.anchor_pid is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.anchor_pid, os.WNOHANG)
+            self.anchor_pid = None
+
+    def end_anchor(self, *, timeout_s: float) -> None:
+        """End our anchor, and wait: who interrupts a launch early does so before it answers."""
+        if self.anchor_pid is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            anchor = psutil.Process(self.anchor_pid)
+            anchor.terminate()
+            try:
+                anchor.wait(timeout_s)
+            except psutil.TimeoutExpired:
+                anchor.kill()
+
+    def close(self) -> None:
+        """Close every socket."""
+        self.close_doors()
+        if self.public is not None:
+            self.public.close()
+
+
+@dataclass
+class Deaths:
+    """Counts the anchors that died of late."""
+
+    at_s: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_DEATHS + 1))
+
+    def one_more_is_too_many(self, now_s: float) -> bool:
+        """Note a death; tell whether there were more than `MAX_DEATHS` within `WINDOW_S`."""
+        self.at_s.append(now_s)
+        return len(self.at_s) > MAX_DEATHS and now_s - self.at_s[0] <= WINDOW_S
+
+
+def hold_signals() -> None:
+    """Keep signals that ask for a stop waiting, while there is no event loop that could heed them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+
+
+def let_signals_in() -> None:
+    """Heed them again, those that waited first."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())

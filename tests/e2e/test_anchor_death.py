@@ -1,0 +1,195 @@
+"""The anchor dies: the launch goes on by itself, with new hosts, and loses nothing that was accepted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.test_faults import finished, pids, post
+from tests.support.anchored import gone
+from tests.support.backend import Backend, backend, request
+from tests.support.wait import wait_until
+
+
+def anchor_of(made: Backend, status: dict[str, Any]) -> int:
+    """Return the process id of the anchor: the parent of every host."""
+    (anchor,) = {psutil.Process(pid).ppid() for pid in pids(status).values()}
+    return anchor
+
+
+def kill_anchor(made: Backend, status: dict[str, Any]) -> None:
+    """End the anchor as a crash would."""
+    os.kill(anchor_of(made, status), signal.SIGKILL)
+
+
+def until_ready_again(made: Backend, before: dict[str, Any]) -> dict[str, Any]:
+    """Wait until all is ready below another anchor."""
+
+    def ready() -> dict[str, Any] | None:
+        status = made.status()
+        later = status and status["control_plane"]["epoch"] > before["control_plane"]["epoch"]
+        return status if status and later and status["ready"] else None
+
+    try:
+        return wait_until(ready, 60, every_s=0.1)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}\n{made.output}\n{made.status()}") from exc
+
+
+@pytest.mark.parametrize("mode", ["multi", "hybrid"])
+def test_everything_is_ready_again_with_new_processes_below_the_same_launch(mode: str) -> None:
+    with backend() as novel:
+        before = novel.start("--mode", mode).until_ready()
+
+        kill_anchor(novel, before)
+        after = until_ready_again(novel, before)
+
+        assert not set(pids(before).values()) & set(pids(after).values())
+        assert all(gone(pid) for pid in pids(before).values())
+        assert after["gateway"] == before["gateway"]
+        assert after["control_plane"]["pid"] == before["control_plane"]["pid"]
+        assert after["control_plane"]["url"] == before["control_plane"]["url"]
+        assert "the anchor died; starting anew" in novel.output
+        assert novel.interrupt() == 0, novel.output
+        novel.assert_nothing_left()
+
+
+def test_a_story_that_was_accepted_before_finishes_after_and_clients_wait_meanwhile() -> None:
+    with backend() as novel:
+        before = novel.start("--mode", "multi").until_ready()
+        url = before["gateway"]["url"]
+        locations = [post(url, seed) for seed in range(20)]
+
+        kill_anchor(novel, before)
+        wait_until(lambda: all(gone(pid) for pid in pids(before).values()), 20)
+        with ThreadPoolExecutor(1) as pool:  # it connects while nobody accepts
+            asked = pool.submit(request, f"{url}/-/ready", timeout_s=30)
+            until_ready_again(novel, before)
+            assert asked.result()[0] in (200, 503)
+
+        for location in locations:
+            wait_until(lambda: finished(url + location), 60, every_s=0.2)  # noqa: B023 - called at once
+        assert novel.interrupt() == 0, novel.output
+        novel.assert_nothing_left()
+
+
+def test_a_launch_in_the_background_starts_anew_as_well() -> None:
+    with backend() as novel:
+        before = novel.ctl_launch_detached("multi")
+
+        for _ in range(2):
+            kill_anchor(novel, before)
+            before = until_ready_again(novel, before)
+
+        done = novel.ctl("stop")
+        assert done.returncode == 0, done.stdout + done.stderr
+        novel.assert_nothing_left()
+
+
+def test_a_launch_that_took_over_starts_anew_at_the_same_address() -> None:
+    with backend() as novel:
+        first = novel.start("--mode", "multi").until_ready()
+        assert novel.launch is not None
+        novel.launch.kill()
+        novel.launch.wait()
+        before = novel.start("--mode", "multi").until_ready()
+        assert pids(before) == pids(first)
+
+        kill_anchor(novel, before)
+        after = until_ready_again(novel, before)
+
+        assert after["gateway"] == first["gateway"]
+        assert request(f"{after['gateway']['url']}/-/ready")[0] == 200
+        assert novel.interrupt() == 0, novel.output
+        novel.assert_nothing_left()
+
+
+def test_what_hosts_had_started_ends_with_the_anchor(tmp_path: Any) -> None:
+    config = tmp_path / "ctl.toml"
+    config.write_text('[components.daemons]\nuse = "tests.support.samples:StartsDaemons"\n')
+    with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
+        before = made.start("--mode", "multi").until_ready()
+        daemons = {process.pid for process in made.processes() if process.name() == "sleep"}
+
+        kill_anchor(made, before)
+        until_ready_again(made, before)
+
+        assert all(map(gone, daemons))
+        assert made.interrupt() == 0, made.output
+        made.assert_nothing_left()
+
+
+def test_a_stop_asked_while_everything_starts_anew_is_obeyed() -> None:
+    with backend() as novel:
+        before = novel.start("--mode", "multi").until_ready()
+
+        kill_anchor(novel, before)
+        wait_until(lambda: "starting anew" in novel.output, 20)
+        done = novel.ctl("stop")
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert novel.launch is not None
+        assert novel.launch.wait(30) == 0, novel.output
+        novel.assert_nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_everything_starts_anew_leaves_nothing(number: int) -> None:
+    with backend() as novel:
+        before = novel.start("--mode", "multi").until_ready()
+
+        kill_anchor(novel, before)
+        wait_until(lambda: "starting anew" in novel.output, 20)
+
+        assert novel.interrupt(number=number) in (0, 130), novel.output
+        novel.assert_nothing_left()
+
+
+def test_an_interrupt_right_after_the_anchors_death_leaves_nothing() -> None:
+    with backend() as novel:
+        before = novel.start("--mode", "multi").until_ready()
+
+        kill_anchor(novel, before)
+
+        assert novel.interrupt(number=signal.SIGTERM) in (0, 1, 130), novel.output
+        novel.assert_nothing_left()
+
+
+def test_an_anchor_that_dies_while_everything_stops_is_not_replaced() -> None:
+    with backend() as novel:
+        before = novel.start("--mode", "multi").until_ready()
+        assert novel.launch is not None
+        anchor = anchor_of(novel, before)
+        novel.launch.send_signal(signal.SIGINT)
+        wait_until(lambda: "stopping" in novel.output, 10)
+
+        os.kill(anchor, signal.SIGKILL)
+
+        assert novel.launch.wait(60) == 1, novel.output
+        assert "E2010" in novel.output
+        assert "starting anew" not in novel.output
+        novel.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_anchors_that_die_again_and_again_end_the_launch() -> None:
+    with backend() as novel:
+        status = novel.start("--mode", "multi", "writer").until_ready()
+        assert novel.launch is not None
+        for _ in range(5):
+            kill_anchor(novel, status)
+            status = until_ready_again(novel, status)
+        kill_anchor(novel, status)
+
+        try:
+            assert novel.launch.wait(30) == 1
+        except subprocess.TimeoutExpired:
+            raise AssertionError(novel.output) from None
+        assert "E2010" in novel.output
+        novel.assert_nothing_left()

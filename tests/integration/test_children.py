@@ -1,0 +1,77 @@
+"""What a process started ends with it, or is reaped: in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+from tests.support.anchored import gone
+from tests.support.stand_in_host import LEAVING
+
+
+def run(source: str) -> str:
+    """Run a program that must end well; return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+
+
+class TestLeavingNothing:
+    def test_ends_what_was_started_in_the_block_and_spares_what_was_there(self) -> None:
+        said = run(f"""
+            import subprocess, sys
+            from control_plane.runtime import children
+
+            def start(command):
+                with subprocess.Popen(command, stdout=subprocess.PIPE) as started:
+                    return int(started.stdout.readline())
+
+            before = subprocess.Popen(["sleep", "600"])
+            with children.leaving_nothing():
+                pids = [start(command) for command in {list(LEAVING.values())!r}]
+                pids.append(subprocess.Popen(["sleep", "600"]).pid)
+            print(*pids)
+            print(before.poll())
+            before.kill()
+        """)
+        left, before = said.splitlines()
+        assert len(left.split()) == 4
+        assert all(gone(int(pid)) for pid in left.split())
+        assert before == "None"
+
+    def test_leaves_the_resource_tracker_to_end_by_itself(self) -> None:
+        said = run("""
+            from multiprocessing import resource_tracker, shared_memory
+            from control_plane.runtime import children
+
+            with children.leaving_nothing():
+                shared = shared_memory.SharedMemory(create=True, size=16)
+            print(resource_tracker._resource_tracker._check_alive())
+            shared.close(), shared.unlink()
+        """)
+        assert said == "True\n"
+
+
+class TestAdopted:
+    def test_the_oldest_ended_are_reaped_and_a_few_keep_their_exit_codes(self) -> None:
+        said = run("""
+            import os, subprocess
+            from control_plane.runtime.adopted import Adopted
+
+            adopted = Adopted(kept=2, look_every_s=10.0)
+            started = [subprocess.Popen(["sh", "-c", "exit 3"]) for _ in range(5)]
+            for process in started:
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            adopted.reap(0.0)  # found
+            adopted.reap(9.0)  # not looked at
+            print(len(list(filter(os.path.exists, (f"/proc/{p.pid}" for p in started)))))
+            adopted.reap(10.0)
+            print([p.wait() for p in started])
+            adopted.reap(20.0)
+        """)
+        assert said == "5\n[0, 0, 0, 3, 3]\n"
