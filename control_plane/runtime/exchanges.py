@@ -47,6 +47,11 @@ class Exchange:
         self.gone = False
         self.closing = False
 
+    @property
+    def _ending(self) -> bool:
+        # A WebSocket is accepted first: only then can it be closed with a code that says why.
+        return self.closing and self.endless and self.started
+
     def close(self) -> None:
         """Ask the answer to end, if it is, or turns out to be, an endless one."""
         self.closing = True
@@ -54,7 +59,7 @@ class Exchange:
 
     async def receive(self) -> AsgiMessage:
         """Return what the client sends, or that it left."""
-        if self.closing and self.endless:
+        if self._ending:
             return self._farewell()
         task = self._waiting = asyncio.current_task()
         assert task is not None
@@ -63,7 +68,7 @@ class Exchange:
             message = await self._receive()
         except asyncio.CancelledError:
             # As asyncio.timeout does it: our own cancellation ends here, anybody else's goes on.
-            if not (self.closing and self.endless) or task.uncancel() > cancelled_before:
+            if not self._ending or task.uncancel() > cancelled_before:
                 raise
             return self._farewell()
         finally:
@@ -145,11 +150,11 @@ class Exchange:
             await self._send(message)
 
     def _refuse_while_closing(self) -> None:
-        if self.closing and self.endless:
+        if self._ending:
             raise ConnectionClosing
 
     def _wake(self) -> None:
-        if self.closing and self.endless and self._waiting is not None:
+        if self._ending and self._waiting is not None:
             self._waiting.cancel()
 
     def _farewell(self) -> AsgiMessage:
