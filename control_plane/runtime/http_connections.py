@@ -18,7 +18,11 @@ from email.utils import formatdate
 from typing import Any, TypeVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+
+# For a WebSocket's application to say goodbye, and for its client to answer.
+FAREWELL_S = 1.0
 
 T = TypeVar("T")
 
@@ -58,6 +62,28 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
 
+class WebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose client has answered the goodbye before the connection closes.
+
+    uvicorn closes at once, and a client that is just sending sees a reset in the place of the close code.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._farewell: asyncio.TimerHandle | None = None
+
+    def retire(self, _linger_s: float) -> None:
+        """Give the application time to close; where it does not, close with 1012."""
+        self.close_timeout = FAREWELL_S
+        self._farewell = self.loop.call_later(FAREWELL_S, self.shutdown)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        super().connection_lost(exc)
+        if self._farewell is not None:
+            self._farewell.cancel()
+
+
 class ServerConnections(ServerState):
     """What the connections of a server share, with a Date header that is renewed when it is asked for."""
 
@@ -84,13 +110,10 @@ class ServerConnections(ServerState):
         self._headers = value
 
     def retire(self, linger_s: float) -> None:
-        """Retire every connection, those that are yet to appear too; WebSockets are closed with 1012."""
+        """Retire every connection, those that are yet to appear too."""
         self.linger_s = linger_s
         for connection in list(self.connections):
-            if isinstance(connection, Connection):
-                connection.retire(linger_s)
-            else:
-                connection.shutdown()
+            connection.retire(linger_s)
 
     def cut(self) -> None:
         """Abort what is still open."""

@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from contracts.component import AsgiApp, Receive, Scope, Send
 from contracts.errors import ConnectionBroken
 from control_plane.runtime.exchanges import ConnectionClosing, Exchange
-from control_plane.runtime.http_connections import Connection, ServerConnections
+from control_plane.runtime.http_connections import Connection, ServerConnections, WebSocket
 
 log = logging.getLogger("coplane.http")
 
@@ -47,7 +47,7 @@ class HttpServer:
             self._serve,
             interface="asgi3",
             http="httptools",
-            ws="websockets-sansio",
+            ws=WebSocket,
             lifespan="off",
             log_config=None,
             log_level="critical",  # what goes wrong is logged here, once
@@ -75,8 +75,7 @@ class HttpServer:
         self._server = None
         self._state.retire(linger_s)
         for exchange in self._exchanges:
-            if not exchange.websocket:  # uvicorn has closed those
-                exchange.close()
+            exchange.close()
         try:
             emptied = await self._state.wait_empty(grace_s)
         finally:
