@@ -34,6 +34,7 @@ class Echo:
         router.add_api_route("/", echo, methods=["POST"])
         router.add_api_route("/slow", slow, methods=["GET"])
         router.add_api_route("/ticks", ticks, methods=["GET"])
+        router.add_api_route("/flood", flood, methods=["GET"])
         router.add_api_websocket_route("/ws", talk)
         return router
 
@@ -54,6 +55,11 @@ async def ticks() -> StreamingResponse:
     return StreamingResponse(_endless(), media_type="text/event-stream")
 
 
+async def flood() -> StreamingResponse:
+    """Send events without end and without pause."""
+    return StreamingResponse(_flooding(), media_type="text/event-stream")
+
+
 async def talk(socket: WebSocket) -> None:
     """Send back what comes, until either side closes."""
     await socket.accept()
@@ -68,3 +74,8 @@ async def _endless() -> AsyncIterator[bytes]:
     while True:
         yield b"data: tick\n\n"
         await asyncio.sleep(TICK_S)
+
+
+async def _flooding() -> AsyncIterator[bytes]:
+    while True:
+        yield b"data: " + bytes(1 << 14) + b"\n\n"
