@@ -21,8 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-# For a WebSocket's application to say goodbye, and for its client to answer.
-FAREWELL_S = 1.0
+from control_plane.runtime.exchanges import FAREWELL_S
 
 T = TypeVar("T")
 

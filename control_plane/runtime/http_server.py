@@ -106,6 +106,9 @@ class HttpServer:
             raise
         finally:
             self._exchanges.discard(exchange)
+            if exchange.given_up:
+                # Below the proxy middleware, `send` is a method of who holds the connection.
+                send.__self__.transport.abort()  # type: ignore[attr-defined]
 
 
 async def _listen(sock: socket.socket, connect: Any) -> asyncio.Server:

@@ -312,6 +312,7 @@ async def test_a_drain_waits_for_nobody_while_the_bus_is_away(
 ) -> None:
     monkeypatch.setattr(MemoryTransport, "kind", "redis")
     monkeypatch.setattr("control_plane.runtime.replica.QUIET_S", 60.0)
+    monkeypatch.setattr("control_plane.runtime.replica.QUIET_LIMIT_S", 60.0)
     async with hosting(tmp_path, component("other", "Good", grace_period_s=60.0)) as running:
         await running.start("other-1")
         await running.until("other-1", ReplicaState.READY)

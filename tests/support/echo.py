@@ -79,3 +79,4 @@ async def _endless() -> AsyncIterator[bytes]:
 async def _flooding() -> AsyncIterator[bytes]:
     while True:
         yield b"data: " + bytes(1 << 14) + b"\n\n"
+        await asyncio.sleep(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
@@ -17,11 +18,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from contracts.errors import ConnectionBroken
-from control_plane.runtime import http_connections
+from control_plane.runtime import exchanges, http_connections
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.mounts import Guard
 from tests.support.gateway_stage import tcp_socket, unix_socket
 from tests.support.load import Report
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -396,6 +398,37 @@ async def test_stop_tells_websockets_to_come_again(listens: bool, caplog: pytest
                 await client.recv()
         assert client.close_code == 1012
     assert not caplog.records
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_a_client_that_does_not_read_its_events_is_given_up(
+    guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanges, "FAREWELL_S", 0.1)
+    sent: list[int] = []
+    errors: list[BaseException] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while True:
+            await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+            sent.append(1)
+
+    guard = Guard(app, component="c", replica="c-1", on_error=lambda _, exc: errors.append(exc))
+    async with running(guard if guarded else app) as (server, address):
+        with socket.create_connection(address) as client:
+            client.sendall(GET)
+            await eventually(lambda: sent)
+            count = 0
+            while count != len(sent):  # until nothing more fits
+                count = len(sent)
+                await asyncio.sleep(0.1)
+            if guarded:
+                guard.close_streams()
+            async with asyncio.timeout(5):
+                await server.stop(grace_s=30)
+    assert not errors
 
 
 async def test_the_next_server_takes_over_a_socket_that_stays_open(tmp_path: Path) -> None:
