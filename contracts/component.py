@@ -74,6 +74,10 @@ class Directory(Protocol):
         """Iterate over the whole list, at once and after every change."""
         ...
 
+    async def caught_up(self) -> None:
+        """Wait until what was said before the first question has been read."""
+        ...
+
     def status(self) -> Mapping[str, Any]:
         """Return the replicas as last reported, by component name, for `/-/status`."""
         ...

@@ -6,6 +6,8 @@ request, and a client the same answer, whether the replica is in this process or
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,8 @@ from components.gateway.request import Request, RequestBody, Unanswered
 from components.gateway.table import Replica, Route, Table
 from contracts.component import AsgiApp, ComponentContext, Endpoint, Receive, Scope, Send
 from contracts.problems import Problem, nobody_answers, not_ready, send_problem
+
+CATCH_UP_TIMEOUT_S = 5.0
 
 
 class GatewayConfig(BaseModel):
@@ -53,7 +57,14 @@ class Gateway:
         )
 
     async def startup(self) -> None:
-        """Begin to follow the directory."""
+        """Learn who answers what, and follow its changes.
+
+        A gateway that takes over from another must not say of a path that nobody answers it, because it
+        has not heard of anybody yet. While the bus is away, it has to begin without.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_TIMEOUT_S):
+                await self._context.directory.caught_up()
         await self._swap(self._context.directory.endpoints())
         self._context.spawn(self._follow(), name="directory")
 

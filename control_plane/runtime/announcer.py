@@ -71,13 +71,15 @@ class Announcer:
                 await self._send(self._queue.popleft())
             self._idle.set()
 
-    async def flush(self, *, timeout_s: float) -> None:
-        """Wait until everything queued was sent or dropped, at most `timeout_s`."""
+    async def flush(self, *, timeout_s: float) -> bool:
+        """Wait until nothing is queued, at most `timeout_s`; return whether all of it was sent."""
+        dropped = self.dropped
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            self.dropped += len(self._queue)
+            return False
+        return self.dropped == dropped
 
     async def _send(self, message: Message) -> None:
         try:

@@ -11,10 +11,14 @@ from urllib.parse import quote, urlsplit
 
 from contracts.component import AsgiMessage, CallResponse, Endpoint
 from contracts.errors import ComponentError
+from contracts.problems import REFUSED
 from control_plane.runtime.directory import EventDirectory
 
 if TYPE_CHECKING:
     import aiohttp
+
+# As the headers of an answer are spelt for whoever called.
+_REFUSED = REFUSED.decode().title()
 
 
 class Caller:
@@ -47,10 +51,11 @@ class Caller:
             async with asyncio.timeout(timeout_s):
                 await self._directory.caught_up()
                 endpoint = self._choose(component)
-                full_path = endpoint.prefix.rstrip("/") + "/" + path.lstrip("/")
-                if endpoint.app is not None:
-                    return await _call_in_process(endpoint, method, full_path, sent, body)
-                return await self._call_remote(endpoint, method, full_path, sent, body)
+                answer = await self._ask(endpoint, method, path, sent, body)
+                if _REFUSED in answer.headers:
+                    endpoint = self._choose(component, other_than=endpoint.replica)
+                    answer = await self._ask(endpoint, method, path, sent, body)
+                return answer
         except TimeoutError as exc:
             raise ComponentError(
                 f"component '{component}' did not answer {method} {path} within {timeout_s:g} s", code="E5011"
@@ -62,12 +67,24 @@ class Caller:
             await session.close()
         self._sessions.clear()
 
-    def _choose(self, component: str) -> Endpoint:
-        mine = [found for found in self._directory.endpoints() if found.component == component]
+    def _choose(self, component: str, *, other_than: str = "") -> Endpoint:
+        mine = [
+            found
+            for found in self._directory.endpoints()
+            if found.component == component and found.replica != other_than
+        ]
         candidates = [found for found in mine if found.ready] or mine
         if not candidates:
             raise ComponentError(f"no replica of component '{component}' is ready", code="E5010")
         return candidates[next(self._turn) % len(candidates)]
+
+    async def _ask(
+        self, endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> CallResponse:
+        full_path = endpoint.prefix.rstrip("/") + "/" + path.lstrip("/")
+        if endpoint.app is not None:
+            return await _call_in_process(endpoint, method, full_path, headers, body)
+        return await self._call_remote(endpoint, method, full_path, headers, body)
 
     async def _call_remote(
         self, endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], body: bytes

@@ -8,7 +8,7 @@ three intervals is forgotten.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from control_plane.brokers import StreamTransport
 from control_plane.runtime.announcer import events_stream
 
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
+LEAVING = frozenset({ReplicaState.DRAINING})
 MISSED_INTERVALS = 3
 SILENT_INTERVALS = 2
 HISTORY_READ = 500
@@ -80,8 +81,14 @@ class EventDirectory:
     # What gateways and callers ask.
 
     def endpoints(self) -> Sequence[Endpoint]:
-        """Return every endpoint that may get requests, in the order of replica ids."""
-        found = [*self._local_endpoints(), *self._remote_endpoints()]
+        """Return every endpoint that may get requests, in the order of replica ids.
+
+        One that drains is among them while its component has nobody else: it still answers for a moment.
+        """
+        found = [*self._local_endpoints(SERVING), *self._remote_endpoints(SERVING)]
+        served = {endpoint.component for endpoint in found}
+        draining = [*self._local_endpoints(LEAVING), *self._remote_endpoints(LEAVING)]
+        found += [endpoint for endpoint in draining if endpoint.component not in served]
         return sorted(found, key=lambda endpoint: (endpoint.component, endpoint.replica))
 
     async def changes(self) -> AsyncIterator[Sequence[Endpoint]]:
@@ -208,15 +215,15 @@ class EventDirectory:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _local_endpoints(self) -> Iterable[Endpoint]:
+    def _local_endpoints(self, states: Set[ReplicaState]) -> Iterable[Endpoint]:
         for report, app in self._local.values():
-            if report.state in SERVING and app is not None:
+            if report.state in states and app is not None:
                 yield _endpoint(report, app=app)
 
-    def _remote_endpoints(self) -> Iterable[Endpoint]:
+    def _remote_endpoints(self, states: Set[ReplicaState]) -> Iterable[Endpoint]:
         for host in self._hosts.values():
             for report in host.replicas.values():
-                if report.state in SERVING and report.prefix:
+                if report.state in states and report.prefix:
                     yield _endpoint(report, address=host.address)
 
 

@@ -10,6 +10,8 @@ import asyncio
 
 from contracts.component import AsgiMessage, Receive, Scope, Send
 
+# For the client of an endless answer to read the last of it.
+FAREWELL_S = 1.0
 SERVICE_RESTART = 1012  # the registry of RFC 6455: the client may connect again at once
 
 # What Starlette sends for an exception nobody handled, before it raises the exception again.
@@ -27,10 +29,12 @@ class Exchange:
         "_held",
         "_receive",
         "_send",
+        "_sending",
         "_waiting",
         "closing",
         "complete",
         "endless",
+        "given_up",
         "gone",
         "started",
         "websocket",
@@ -41,20 +45,32 @@ class Exchange:
         self._send = send
         self._held: list[AsgiMessage] = []
         self._waiting: asyncio.Task[object] | None = None
+        self._sending: asyncio.Task[object] | None = None
         self.websocket = self.endless = scope["type"] == "websocket"
         self.started = False
         self.complete = False
         self.gone = False
         self.closing = False
+        self.given_up = False
+
+    @property
+    def _ending(self) -> bool:
+        # A WebSocket is accepted first: only then can it be closed with a code that says why.
+        return self.closing and self.endless and self.started
 
     def close(self) -> None:
-        """Ask the answer to end, if it is, or turns out to be, an endless one."""
-        self.closing = True
+        """Ask the answer to end, if it is, or turns out to be, an endless one.
+
+        Its client gets `FAREWELL_S` to read what it was sent; one that does not is given up.
+        """
+        if not self.closing:
+            self.closing = True
+            asyncio.get_running_loop().call_later(FAREWELL_S, self._give_up)
         self._wake()
 
     async def receive(self) -> AsgiMessage:
         """Return what the client sends, or that it left."""
-        if self.closing and self.endless:
+        if self._ending:
             return self._farewell()
         task = self._waiting = asyncio.current_task()
         assert task is not None
@@ -63,7 +79,7 @@ class Exchange:
             message = await self._receive()
         except asyncio.CancelledError:
             # As asyncio.timeout does it: our own cancellation ends here, anybody else's goes on.
-            if not (self.closing and self.endless) or task.uncancel() > cancelled_before:
+            if not self._ending or task.uncancel() > cancelled_before:
                 raise
             return self._farewell()
         finally:
@@ -97,7 +113,9 @@ class Exchange:
             case "websocket.http.response.body":
                 self.complete = not message.get("more_body", False)
         try:
-            await self._send(message)
+            await (self._send_endless(message) if self.endless else self._send(message))
+        except ConnectionClosing:
+            raise
         except OSError:
             self.gone = True  # as ASGI has it for a client that left
             raise
@@ -128,9 +146,28 @@ class Exchange:
         self.complete = True
         if self.websocket:
             code = SERVICE_RESTART if self.closing else 1000
-            await self._send({"type": "websocket.close", "code": code, "reason": ""})
+            await self._send_endless({"type": "websocket.close", "code": code, "reason": ""})
         else:
-            await self._send({"type": "http.response.body", "body": b""})
+            await self._send_endless({"type": "http.response.body", "body": b""})
+
+    async def _send_endless(self, message: AsgiMessage) -> None:
+        """Send; a client that does not read holds us up only until it is given up."""
+        task = self._sending = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
+        try:
+            await self._send(message)
+        except asyncio.CancelledError:
+            if not self.given_up or task.uncancel() > cancelled_before:
+                raise
+            raise ConnectionClosing from None
+        finally:
+            self._sending = None
+
+    def _give_up(self) -> None:
+        if self._sending is not None:
+            self.given_up = self.gone = True
+            self._sending.cancel()
 
     async def _hold_or_release(self, message: AsgiMessage) -> None:
         self._held.append(message)
@@ -145,11 +182,11 @@ class Exchange:
             await self._send(message)
 
     def _refuse_while_closing(self) -> None:
-        if self.closing and self.endless:
+        if self._ending:
             raise ConnectionClosing
 
     def _wake(self) -> None:
-        if self.closing and self.endless and self._waiting is not None:
+        if self._ending and self._waiting is not None:
             self._waiting.cancel()
 
     def _farewell(self) -> AsgiMessage:

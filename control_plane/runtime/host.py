@@ -44,8 +44,8 @@ from control_plane.runtime.context import HostServices
 from control_plane.runtime.directory import EventDirectory
 from control_plane.runtime.host_server import HostServer
 from control_plane.runtime.losses import LOSSES
-from control_plane.runtime.mounts import MountTable
-from control_plane.runtime.replica import Replica, Surroundings
+from control_plane.runtime.mounts import MountTable, refusing
+from control_plane.runtime.replica import SERVING, Replica, Surroundings
 from control_plane.runtime.usage import Usage
 from control_plane.runtime.workers import WorkerPool
 
@@ -55,6 +55,9 @@ COMMANDS_REMEMBERED = 256
 COMMANDS_READ = 50
 BLOCK_S = 30.0
 FLUSH_TIMEOUT_S = 1.0
+ANNOUNCE_TIMEOUT_S = 0.25
+# How long an idle client of a draining gateway keeps its connection: most ask again sooner, and are told.
+PUBLIC_LINGER_S = 1.0
 BUS_PATIENCE_S = 20.0
 BUS_PAUSE_S = 0.05
 
@@ -81,7 +84,9 @@ class Host:
         self._workers = WorkerPool()
         self._services = HostServices(state, self._directory, Caller(self._directory), self._workers)
         self._server = HostServer(spec.listen, public_socket=public_socket, reports=self._reports)
-        self._around = Surroundings(self._services, self._make_broker, self._run, self._replica_changed)
+        self._around = Surroundings(
+            self._services, self._make_broker, self._run, self._replica_changed, self._withdraw
+        )
         self.replicas: dict[str, Replica] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         for replica in spec.replicas:
@@ -192,19 +197,37 @@ class Host:
     def _gateway_changed(self, replica: Replica) -> None:
         match replica.state:
             case ReplicaState.READY | ReplicaState.DEGRADED if replica.app is not None:
-                self._run(self._server.open_to_the_public(replica.app))
-            case ReplicaState.DRAINING:
-                grace_s = replica.spec.component.grace_period_s
-                self._run(self._server.close_to_the_public(grace_s=grace_s))
+                self._run(self._server.open_to_the_public(replica.id, replica.app))
             case ReplicaState.FAILED | ReplicaState.STOPPED:
-                self._run(self._server.close_to_the_public(grace_s=0.0))
+                self._run(self._server.close_to_the_public(replica.id, grace_s=0.0))
             case _:
                 pass
 
+    async def _withdraw(self, replica: Replica) -> bool:
+        """Keep new requests away from a draining replica; return whether some may yet be on their way.
+
+        The local gateway knows already. Those elsewhere learn it from the bus; while that is away, they
+        learn it by being refused.
+        """
+        if replica.component == GATEWAY:
+            grace_s = replica.spec.component.grace_period_s
+            linger_s = PUBLIC_LINGER_S if self._another_gateway(replica) else 0.0
+            await self._server.close_to_the_public(replica.id, grace_s=grace_s, linger_s=linger_s)
+            return False
+        alone = self._transport.kind == "memory"
+        return not alone and await self._announcer.flush(timeout_s=ANNOUNCE_TIMEOUT_S)
+
+    def _another_gateway(self, replica: Replica) -> bool:
+        states = self._directory.status().get(GATEWAY, {})
+        return any(state in SERVING for name, state in states.items() if name != replica.id)
+
     def _apps(self) -> dict[str, AsgiApp]:
-        """Return what answers below each prefix; of several replicas, one that serves."""
-        serving_last = sorted(self.replicas.values(), key=lambda replica: replica.serving)
-        return {replica.spec.component.prefix: replica.app for replica in serving_last if replica.app}
+        """Return what answers below each prefix: a replica that serves, else one that drains, or refuses."""
+        best_last = sorted(self.replicas.values(), key=lambda each: (each.serving, each.app is not None))
+        return {
+            replica.spec.component.prefix: replica.app or refusing(replica.component, replica.id)
+            for replica in best_last
+        }
 
     def _reports(self) -> list[ReplicaReport]:
         return [replica.report() for replica in self.replicas.values()]
@@ -375,6 +398,4 @@ def _until_next(interval_s: float) -> float:
 
 
 def _mounted(replica: Replica) -> AsgiApp | None:
-    return (
-        MountTable({replica.spec.component.prefix: replica.app}) if replica.app and replica.serving else None
-    )
+    return MountTable({replica.spec.component.prefix: replica.app}) if replica.app else None

@@ -35,6 +35,7 @@ class HostServer:
         self._public_socket = public_socket
         self._own_pages = HostPages(reports)
         self._apps = MountTable({"/-": self._own_pages})
+        self._gateways: dict[str, AsgiApp] = {}
         self._public_app: AsgiApp | None = None
         self._own: HttpServer | None = None
         self._public: HttpServer | None = None
@@ -58,22 +59,32 @@ class HostServer:
         """Swap the whole table of what components answer, by prefix."""
         self._apps = MountTable({**apps, "/-": self._own_pages})
 
-    async def open_to_the_public(self, app: AsgiApp) -> None:
-        """Let the gateway answer on the public socket."""
-        self._public_app = app
+    async def open_to_the_public(self, replica: str, app: AsgiApp) -> None:
+        """Let a replica of the gateway answer on the public socket, in the place of older ones."""
+        self._gateways[replica] = app
+        self._public_app = self._newest_gateway()
         if self._public is None and self._public_socket is not None:
             self._public = HttpServer(self._answer_public, sock=self._public_socket, close_socket=False)
             await self._public.start()
 
-    async def close_to_the_public(self, *, grace_s: float) -> None:
-        """Accept no more; the socket stays open, and new clients wait in its backlog."""
+    async def close_to_the_public(self, replica: str, *, grace_s: float, linger_s: float = 0.0) -> None:
+        """Hand nothing more to a replica of the gateway; without another one here, accept no more.
+
+        The socket stays open, and new clients wait in its backlog for a gateway here or elsewhere. What
+        still comes on open connections is answered by the last one, so that none of it is lost.
+        """
+        self._gateways.pop(replica, None)
+        if self._gateways:
+            self._public_app = self._newest_gateway()
+            return
         server, self._public = self._public, None
         if server is not None:
-            await server.stop(grace_s=grace_s)
+            await server.stop(grace_s=grace_s, linger_s=linger_s)
 
     async def stop(self) -> None:
         """Close both servers; what is open after a short grace is cut."""
-        await self.close_to_the_public(grace_s=CLOSE_GRACE_S)
+        if self._public is not None:
+            await self._public.stop(grace_s=CLOSE_GRACE_S)
         if self._own is not None:
             await self._own.stop(grace_s=CLOSE_GRACE_S)
         path = urlsplit(self.endpoint).path
@@ -86,6 +97,9 @@ class HostServer:
     async def _answer_public(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._public_app is not None, "the public socket is served once there is a gateway"
         await self._public_app(scope, receive, send)
+
+    def _newest_gateway(self) -> AsgiApp:
+        return next(reversed(self._gateways.values()))
 
 
 class HostPages:

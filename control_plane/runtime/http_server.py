@@ -7,29 +7,23 @@ waits for events only: idle, it has no timer but the keep-alive of open connecti
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import sys
-import time
-from email.utils import formatdate
-from typing import Any, TypeVar
+from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from contracts.component import AsgiApp, Receive, Scope, Send
 from contracts.errors import ConnectionBroken
 from control_plane.runtime.exchanges import ConnectionClosing, Exchange
+from control_plane.runtime.http_connections import Connection, ServerConnections, WebSocket
 
 log = logging.getLogger("coplane.http")
 
 KEEP_ALIVE_S = 75  # longer than any client of ours keeps a connection, so that it never finds it closed
 CUT_TIMEOUT_S = 1.0
 BACKLOG = 2048
-
-T = TypeVar("T")
 
 
 class HttpServer:
@@ -46,14 +40,14 @@ class HttpServer:
         self._app = app
         self._sock = sock
         self._close_socket = close_socket
-        self._state = _State(dated=not trusted_proxy)
+        self._state = ServerConnections(dated=not trusted_proxy)
         self._exchanges: set[Exchange] = set()
         self._server: asyncio.Server | None = None
         self._config = Config(
             self._serve,
             interface="asgi3",
             http="httptools",
-            ws="websockets-sansio",
+            ws=WebSocket,
             lifespan="off",
             log_config=None,
             log_level="critical",  # what goes wrong is logged here, once
@@ -69,36 +63,34 @@ class HttpServer:
         self._config.load()
         self._server = await _listen(self._sock if self._close_socket else self._sock.dup(), self._connect)
 
-    async def stop(self, *, grace_s: float) -> None:
+    async def stop(self, *, grace_s: float, linger_s: float = 0.0) -> None:
         """Accept nothing new, let requests finish, and cut off what is left after `grace_s`.
 
-        Idle connections close at once; WebSockets get close code 1012, event streams end.
+        Every answer is the last on its connection; one on which nothing was asked for `linger_s` is
+        closed. WebSockets get close code 1012, event streams end.
         """
         if self._server is None:
             return
         self._server.close()
         self._server = None
-        for connection in list(self._state.connections):
-            connection.shutdown()
+        self._state.retire(linger_s)
         for exchange in self._exchanges:
-            if not exchange.websocket:  # uvicorn has closed those
-                exchange.close()
-        if not await self._state.wait_empty(grace_s):
-            self._cut()
+            exchange.close()
+        try:
+            emptied = await self._state.wait_empty(grace_s)
+        finally:
+            self._state.cut()
+        if not emptied:
             await self._state.wait_empty(CUT_TIMEOUT_S)
 
     def _connect(self) -> asyncio.Protocol:
-        return HttpToolsProtocol(config=self._config, server_state=self._state, app_state={})
-
-    def _cut(self) -> None:
-        for connection in list(self._state.connections):
-            connection.transport.abort()
-        for task in list(self._state.tasks):
-            task.cancel()
+        return Connection(config=self._config, server_state=self._state, app_state={})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
         self._exchanges.add(exchange)
+        if self._state.linger_s is not None:
+            exchange.close()
         try:
             await self._app(scope, exchange.receive, exchange.send)
             await exchange.finish()
@@ -114,57 +106,9 @@ class HttpServer:
             raise
         finally:
             self._exchanges.discard(exchange)
-
-
-class _Open(set[T]):
-    """A set that tells when it has become empty."""
-
-    def __init__(self, emptied: asyncio.Event) -> None:
-        super().__init__()
-        self._emptied = emptied
-
-    def discard(self, element: object) -> None:
-        super().discard(element)
-        if not self:
-            self._emptied.set()
-
-    def remove(self, element: T) -> None:
-        self.discard(element)
-
-
-class _State(ServerState):
-    """What uvicorn's connections share, with a Date header that is renewed when it is asked for."""
-
-    def __init__(self, *, dated: bool) -> None:
-        super().__init__()
-        self._dated = dated
-        self._dated_s = 0
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._emptied = asyncio.Event()
-        self.connections: _Open[Any] = _Open(self._emptied)
-        self.tasks: _Open[asyncio.Task[None]] = _Open(self._emptied)
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        now_s = int(time.time())
-        if self._dated and now_s != self._dated_s:
-            self._dated_s = now_s
-            self._headers = [(b"date", formatdate(now_s, usegmt=True).encode())]
-        return self._headers
-
-    @default_headers.setter
-    def default_headers(self, value: list[tuple[bytes, bytes]]) -> None:
-        self._headers = value
-
-    async def wait_empty(self, timeout_s: float) -> bool:
-        """Wait until no connection and no request is left; return False if some are after `timeout_s`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self.connections or self.tasks:
-                    self._emptied.clear()
-                    await self._emptied.wait()
-                return True
-        return False
+            if exchange.given_up:
+                # Below the proxy middleware, `send` is a method of who holds the connection.
+                send.__self__.transport.abort()  # type: ignore[attr-defined]
 
 
 async def _listen(sock: socket.socket, connect: Any) -> asyncio.Server:

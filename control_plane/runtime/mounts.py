@@ -7,6 +7,7 @@ their prefix as `root_path`, as ASGI has it, so that the URLs they make are righ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 
 from starlette.requests import ClientDisconnect
@@ -66,8 +67,10 @@ class Guard:
         self._on_error = on_error
         self._exchanges: set[Exchange] = set()
         self._idle = asyncio.Event()
-        self._refusal = not_ready(component, headers=[(REFUSED, replica.encode())])
+        self._refusal = _refusal(component, replica)
         self._fault = _fault(component)
+        self._closing = False
+        self._begun = 0
         self.draining = False
 
     @property
@@ -75,11 +78,25 @@ class Guard:
         """Return how many requests and WebSockets are open."""
         return len(self._exchanges)
 
+    def close_streams(self) -> None:
+        """Ask endless answers to close, and those that begin from here on too."""
+        self._closing = True
+        for exchange in self._exchanges:
+            exchange.close()
+
     def drain(self) -> None:
         """Refuse new requests from here on, and ask endless answers to close."""
         self.draining = True
-        for exchange in self._exchanges:
-            exchange.close()
+        self.close_streams()
+
+    async def wait_quiet(self, quiet_s: float, *, limit_s: float) -> None:
+        """Wait until no request came for `quiet_s`, at most `limit_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                begun = -1
+                while begun != self._begun:
+                    begun = self._begun
+                    await asyncio.sleep(quiet_s)
 
     async def wait_idle(self, timeout_s: float) -> bool:
         """Wait until nothing is in flight; return False if something still is after `timeout_s`."""
@@ -99,6 +116,9 @@ class Guard:
             return
         exchange = Exchange(scope, receive, send)
         self._exchanges.add(exchange)
+        self._begun += 1
+        if self._closing:
+            exchange.close()
         try:
             await self._app(scope, exchange.receive, exchange.send)
             await exchange.finish()
@@ -130,6 +150,20 @@ class Guard:
             await exchange.break_off()
         else:
             raise ConnectionBroken(f"component '{self._component}' broke off its answer") from exc
+
+
+def refusing(component: str, replica: str) -> AsgiApp:
+    """Return what answers in the place of a replica that does not run: another one may have the request."""
+    refusal = _refusal(component, replica)
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_problem(scope, send, refusal)
+
+    return refuse
+
+
+def _refusal(component: str, replica: str) -> Problem:
+    return not_ready(component, headers=[(REFUSED, replica.encode())])
 
 
 def _fault(component: str) -> Problem:

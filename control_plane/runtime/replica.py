@@ -8,6 +8,7 @@ the host and its other replicas never see the exception.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import time
@@ -34,6 +35,9 @@ log = logging.getLogger("coplane.replica")
 
 FIRST_HEALTH_PAUSE_S = 0.02
 CANCEL_TIMEOUT_S = 1.0
+# Gateways elsewhere swap their tables within a few milliseconds of our word; a busy one sends on meanwhile.
+QUIET_S = 0.05
+QUIET_LIMIT_S = 1.0
 LIVE = frozenset(
     {
         ReplicaState.STARTING,
@@ -54,6 +58,7 @@ class Surroundings:
     make_broker: Callable[[ReplicaSpec], BusBroker]
     run: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     changed: Callable[[Replica, ReplicaState], None]
+    withdraw: Callable[[Replica], Coroutine[Any, Any, bool]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Replica:
     def app(self) -> AsgiApp | None:
         """Return the component's application, without its prefix, as long as there is one.
 
-        A draining one still answers: it refuses what is new in a way that lets another replica have it.
+        A draining one still answers; at last it refuses what is new so that another replica may have it.
         """
         return self._instance.guard if self._instance else None
 
@@ -286,9 +291,20 @@ class Replica:
 
     async def _drain(self, instance: _Instance) -> None:
         self._change(ReplicaState.DRAINING)
-        instance.guard.drain()
+        instance.guard.close_streams()
         timeout_s = self._grace_period_s
-        await asyncio.gather(instance.guard.wait_idle(timeout_s), instance.broker.drain(timeout_s))
+        await asyncio.gather(
+            self._finish_requests(instance.guard, timeout_s), instance.broker.drain(timeout_s)
+        )
+
+    async def _finish_requests(self, guard: Guard, timeout_s: float) -> None:
+        """Answer until nobody sends anything any more; only then refuse what still comes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                if await self._around.withdraw(self):
+                    await guard.wait_quiet(QUIET_S, limit_s=QUIET_LIMIT_S)
+                guard.drain()
+                await guard.wait_idle(timeout_s)
 
     async def _shut_down(self, instance: _Instance) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from contracts.errors import BusUnavailable
 from contracts.messages import (
     CommandFailed,
     ComponentTransitioned,
@@ -26,6 +27,7 @@ from contracts.specs import ComponentSpec, HostSpec, Mode, ReplicaSpec
 from contracts.state import SharedState
 from contracts.status import ReplicaState
 from control_plane.brokers import StreamTransport, open_transport
+from control_plane.brokers.memory_transport import MemoryTransport
 from control_plane.runtime.host import Host
 from control_plane.stores import open_state
 from tests.support.wait import eventually
@@ -286,6 +288,42 @@ async def test_a_drain_ends_event_streams_properly(tmp_path: Path) -> None:
 
             assert await asyncio.wait_for(stream.content.read(), 3) == b"\n"
         await running.until("other-1", ReplicaState.STOPPED)
+
+
+async def test_a_draining_replica_answers_until_others_have_heard_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryTransport, "kind", "redis")  # as if somebody else listened
+    monkeypatch.setattr("control_plane.runtime.replica.QUIET_S", 0.2)
+    async with hosting(tmp_path, component("other", "Good")) as running:
+        await running.start("other-1")
+        await running.until("other-1", ReplicaState.READY)
+
+        await running.command(StopReplica, "other-1", grace_period_s=5.0)
+        await running.until("other-1", ReplicaState.DRAINING)
+
+        assert (await running.get("/agents/other/"))[0] == 200
+        await running.until("other-1", ReplicaState.STOPPED)
+        assert (await running.get("/agents/other/"))[0] == 503
+
+
+async def test_a_drain_waits_for_nobody_while_the_bus_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryTransport, "kind", "redis")
+    monkeypatch.setattr("control_plane.runtime.replica.QUIET_S", 60.0)
+    monkeypatch.setattr("control_plane.runtime.replica.QUIET_LIMIT_S", 60.0)
+    async with hosting(tmp_path, component("other", "Good", grace_period_s=60.0)) as running:
+        await running.start("other-1")
+        await running.until("other-1", ReplicaState.READY)
+
+        async def away(*_: object, **__: object) -> str:
+            raise BusUnavailable("it is away")
+
+        with monkeypatch.context() as bus:
+            bus.setattr(MemoryTransport, "append_log", away)
+            async with asyncio.timeout(5):
+                await running.host.replicas["other-1"].stop(grace_period_s=60.0)
 
 
 async def test_every_transition_is_told_and_every_heartbeat_is_whole(tmp_path: Path) -> None:

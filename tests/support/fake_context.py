@@ -35,6 +35,9 @@ class FakeDirectory:
             yield self.endpoints()
             await changed.wait()
 
+    async def caught_up(self) -> None:
+        """Return at once: all is known."""
+
     def status(self) -> Mapping[str, Any]:
         """Return the replicas' states as the test set them."""
         return self.replicas

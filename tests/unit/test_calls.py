@@ -13,9 +13,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
 from contracts.component import AsgiApp, Endpoint
+from contracts.errors import ComponentError
 from control_plane.runtime.calls import Caller
 from control_plane.runtime.directory import EventDirectory
 from control_plane.runtime.http_server import HttpServer
+from control_plane.runtime.mounts import refusing
 
 pytestmark = pytest.mark.anyio
 
@@ -77,3 +79,26 @@ async def test_no_cookie_is_kept_between_calls(tmp_path: Path, remote: bool) -> 
         bodies = [(await caller.call("w", "GET", "/cookies", timeout_s=5)).body for _ in range(2)]
 
         assert bodies == [b"0", b"0"]
+
+
+class Endpoints(OneEndpoint):
+    """A directory that knows several replicas."""
+
+    def __init__(self, *endpoints: Endpoint) -> None:
+        self._all = list(endpoints)
+
+    def endpoints(self) -> list[Endpoint]:
+        return self._all
+
+
+async def test_a_replica_that_refuses_is_passed_over() -> None:
+    """It drains; the directory may hear of it a moment later."""
+    leaving = Endpoint("w", "w-1", "/w", ready=True, app=refusing("w", "w-1"))
+    staying = Endpoint("w", "w-2", "/w", ready=True, app=cast("AsgiApp", application()))
+    caller = Caller(cast("EventDirectory", Endpoints(leaving, staying)))
+    for _ in range(4):
+        assert (await caller.call("w", "GET", "/cookies", timeout_s=5)).status == 200
+
+    alone = Caller(cast("EventDirectory", Endpoints(leaving)))
+    with pytest.raises(ComponentError, match="no replica of component 'w' is ready"):
+        await alone.call("w", "GET", "/cookies", timeout_s=5)

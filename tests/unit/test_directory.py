@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from contracts.messages import HostHeartbeat, to_fields
+from contracts.messages import ComponentTransitioned, HostHeartbeat, to_fields
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers.memory_transport import MemoryTransport
 from control_plane.runtime.directory import EventDirectory
@@ -39,6 +39,25 @@ class Scene:
         )
         await self.bus.append_log("t:ctl:events", to_fields(heartbeat), max_len=100)
         await eventually(lambda: prefix in [endpoint.prefix for endpoint in self.directory.endpoints()])
+
+    async def transition(self, replica: str, state: ReplicaState) -> None:
+        """Let a replica's host tell its new state, and wait until it was heard."""
+        component = replica.rpartition("-")[0]
+        message = ComponentTransitioned(
+            component=component,
+            replica=replica,
+            host=f"h-{replica}",
+            endpoint=f"unix:///{replica}",
+            prefix=f"/{component}",
+            from_state=ReplicaState.STARTING,
+            to_state=state,
+        )
+        await self.bus.append_log("t:ctl:events", to_fields(message), max_len=100)
+        await eventually(lambda: self.directory.status().get(component, {}).get(replica) == state)
+
+    def replicas(self, component: str) -> list[tuple[str, bool]]:
+        endpoints = self.directory.endpoints()
+        return [(each.replica, each.ready) for each in endpoints if each.component == component]
 
     def known(self) -> list[str]:
         return [endpoint.component for endpoint in self.directory.endpoints()]
@@ -71,3 +90,54 @@ async def test_nobody_is_forgotten_because_nothing_was_heard_at_all() -> None:
         await here.beat("writer", 20.0)
 
         assert here.known() == ["critic", "writer"]
+
+
+async def test_a_replica_that_drains_is_asked_only_while_there_is_nobody_else() -> None:
+    async with scene() as here:
+        await here.transition("outliner-1", ReplicaState.READY)
+        await here.transition("outliner-1", ReplicaState.DRAINING)
+        assert here.replicas("outliner") == [("outliner-1", False)]
+
+        await here.transition("outliner-2", ReplicaState.DEGRADED)
+        assert here.replicas("outliner") == [("outliner-2", False)]
+
+        await here.transition("outliner-1", ReplicaState.STOPPING)
+        assert here.replicas("outliner") == [("outliner-2", False)]
+
+
+async def test_somebody_is_there_at_every_moment_of_a_replacement() -> None:
+    """The successor's readiness is told before the drain it allows, and is read in that order."""
+    async with scene() as here:
+        await here.transition("outliner-1", ReplicaState.READY)
+        seen: list[list[tuple[str, bool]]] = []
+
+        async def watch() -> None:
+            async for _ in here.directory.changes():
+                seen.append(here.replicas("outliner"))
+
+        watching = asyncio.ensure_future(watch())
+        for replica, state in (
+            ("outliner-2", ReplicaState.STARTING),
+            ("outliner-2", ReplicaState.READY),
+            ("outliner-1", ReplicaState.DRAINING),
+            ("outliner-1", ReplicaState.STOPPING),
+        ):
+            await here.transition(replica, state)
+        await eventually(lambda: seen[-1:] == [[("outliner-2", True)]])
+        watching.cancel()
+        assert all(any(ready for _, ready in replicas) for replicas in seen)
+
+
+@pytest.mark.parametrize("state", [ReplicaState.DRAINING, ReplicaState.STOPPING])
+async def test_the_same_holds_for_a_replica_in_this_process(state: ReplicaState) -> None:
+    async with scene() as here:
+        report = ReplicaReport(component="critic", replica="critic-9", state=state, prefix="/critic")
+        here.directory.set_local(report, _never_asked)
+        assert "critic-9" not in [replica for replica, _ in here.replicas("critic")]
+        report = report.model_copy(update={"component": "plotmaster", "replica": "plotmaster-1"})
+        here.directory.set_local(report, _never_asked)
+        assert bool(here.replicas("plotmaster")) is (state is ReplicaState.DRAINING)
+
+
+async def _never_asked(*_: object) -> None:
+    raise AssertionError("nothing is asked here")

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from contracts.errors import ConnectionBroken
+from control_plane.runtime import exchanges, http_connections
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.mounts import Guard
 from tests.support.gateway_stage import tcp_socket, unix_socket
+from tests.support.load import Report
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -140,6 +146,169 @@ async def test_stop_lets_requests_finish_and_accepts_no_others() -> None:
         await stopping
 
 
+async def test_a_request_that_was_sent_before_the_stop_is_answered() -> None:
+    """Also when the server has not read it: a close would answer it with a reset."""
+    async with running(hello) as (server, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET)
+        await head_of(reader)
+        await reader.readexactly(2)
+        loop, fd = asyncio.get_running_loop(), writer.get_extra_info("socket").fileno()
+        # All in one turn of a loop that was held up: the request comes, the linger is over.
+        loop.call_later(0.0, time.sleep, 0.1)
+        loop.call_later(0.02, os.write, fd, GET)
+        async with asyncio.timeout(2):
+            await server.stop(grace_s=30, linger_s=0.04)
+        answer = await rest_of(reader)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer
+
+
+async def test_a_kept_connection_is_told_in_its_next_answer_that_it_is_the_last() -> None:
+    async with running(hello) as (server, address), asyncio.TaskGroup() as tasks:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET)
+        assert b"connection: close" not in await head_of(reader)
+        await reader.readexactly(2)
+        stopping = tasks.create_task(server.stop(grace_s=30, linger_s=30))
+        await asyncio.sleep(0)
+        writer.write(GET)
+        assert b"connection: close" in await head_of(reader)
+        assert await rest_of(reader) == b"ok"
+        writer.close()
+        await stopping
+
+
+async def test_a_kept_connection_that_asks_nothing_more_is_closed_after_the_linger() -> None:
+    async with running(hello) as (server, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET)
+        await head_of(reader)
+        await reader.readexactly(2)
+        began_s = time.monotonic()
+        await server.stop(grace_s=30, linger_s=0.1)
+        assert 0.1 <= time.monotonic() - began_s < 5
+        assert await rest_of(reader) == b""
+        writer.close()
+
+
+async def test_a_connection_whose_answer_could_not_say_so_may_ask_once_more() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        begun.set()
+        await go_on.wait()
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with running(app) as (server, address), asyncio.TaskGroup() as tasks:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET)
+        await begun.wait()
+        stopping = tasks.create_task(server.stop(grace_s=30, linger_s=30))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert b"connection: close" not in await head_of(reader)
+        await reader.readexactly(2)
+        writer.write(GET)
+        assert b"connection: close" in await head_of(reader)
+        assert await rest_of(reader) == b"ok"
+        writer.close()
+        await stopping
+
+
+async def test_an_event_stream_that_is_asked_for_during_the_linger_ends_at_once() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with running(app) as (server, address), asyncio.TaskGroup() as tasks:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET)
+        await head_of(reader)
+        stopping = tasks.create_task(server.stop(grace_s=30, linger_s=30))
+        assert await reader.readexactly(5) == b"0\r\n\r\n"
+        writer.write(GET)
+        await head_of(reader)
+        assert await rest_of(reader) == b"0\r\n\r\n"
+        writer.close()
+        await stopping
+
+
+async def test_servers_of_one_socket_take_turns_and_lose_no_request() -> None:
+    sock = tcp_socket()
+    host, port = sock.getsockname()[:2]
+    report = Report()
+
+    async def ask(session: aiohttp.ClientSession, until: asyncio.Event) -> None:
+        while not until.is_set():
+            try:
+                async with session.post(f"http://{host}:{port}/", data=b"x") as answer:
+                    assert await answer.read() == b"ok"
+                report.answered["post"] += 1
+            except aiohttp.ClientError as exc:
+                report.fail("post", exc)
+            await asyncio.sleep(0.001)
+
+    done = asyncio.Event()
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as clients:
+        server = HttpServer(hello, sock=sock, close_socket=False)
+        await server.start()
+        for _ in range(8):
+            clients.create_task(ask(session, done))
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            successor = HttpServer(hello, sock=sock, close_socket=False)
+            await successor.start()
+            await server.stop(grace_s=5, linger_s=0.5)
+            server = successor
+        done.set()
+    await server.stop(grace_s=5)
+    sock.close()
+    assert not report.failures
+    assert report.answered["post"] > 50
+
+
+async def test_a_websocket_whose_client_is_sending_is_closed_properly() -> None:
+    """What the client sent and nobody read must not turn the close into a reset."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with running(app) as (server, (host, port)), asyncio.TaskGroup() as tasks:
+        async with connect(f"ws://{host}:{port}/", proxy=None) as client:
+            for _ in range(100):
+                await client.send("word")
+            tasks.create_task(server.stop(grace_s=5))
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await client.send("word")
+                    await asyncio.sleep(0)
+        assert client.close_code == 1012
+
+
+async def test_a_websocket_whose_application_sleeps_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_connections, "FAREWELL_S", 0.05)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await asyncio.Event().wait()
+
+    async with running(app) as (server, (host, port)), asyncio.TaskGroup() as tasks:
+        async with connect(f"ws://{host}:{port}/", proxy=None) as client:
+            tasks.create_task(server.stop(grace_s=0.5))
+            async with asyncio.timeout(5):
+                await client.wait_closed()
+        assert client.close_code == 1012
+
+
 async def test_what_does_not_finish_in_time_is_cut() -> None:
     begun = asyncio.Event()
     ended: list[str] = []
@@ -229,6 +398,37 @@ async def test_stop_tells_websockets_to_come_again(listens: bool, caplog: pytest
                 await client.recv()
         assert client.close_code == 1012
     assert not caplog.records
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_a_client_that_does_not_read_its_events_is_given_up(
+    guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanges, "FAREWELL_S", 0.1)
+    sent: list[int] = []
+    errors: list[BaseException] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while True:
+            await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+            sent.append(1)
+
+    guard = Guard(app, component="c", replica="c-1", on_error=lambda _, exc: errors.append(exc))
+    async with running(guard if guarded else app) as (server, address):
+        with socket.create_connection(address) as client:
+            client.sendall(GET)
+            await eventually(lambda: sent)
+            count = 0
+            while count != len(sent):  # until nothing more fits
+                count = len(sent)
+                await asyncio.sleep(0.1)
+            if guarded:
+                guard.close_streams()
+            async with asyncio.timeout(5):
+                await server.stop(grace_s=30)
+    assert not errors
 
 
 async def test_the_next_server_takes_over_a_socket_that_stays_open(tmp_path: Path) -> None:

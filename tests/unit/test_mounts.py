@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from contracts.component import AsgiApp
@@ -241,6 +241,63 @@ class TestDrain:
         assert refused.headers[b"retry-after"] == b"1"
         assert refused.headers[b"coplane-refused"] == b"writer-1"
         assert json.loads(refused.body)["code"] == "E5010"
+
+    async def test_until_it_refuses_it_answers_and_only_streams_end(self) -> None:
+        async def stream(scope: Any, receive: Any, send: Any) -> None:
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await receive()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await (stream if scope["path"] == "/stream" else ok)(scope, receive, send)
+
+        guard = guarded(app)
+        guard.close_streams()
+        assert (await Client().ask(guard)).body == b"ok"
+        async with asyncio.timeout(5):
+            ended = await Client("/stream").ask(guard)
+        assert ended.sent[-1] == {"type": "http.response.body", "body": b""}
+
+    async def test_a_websocket_that_comes_late_is_accepted_before_it_is_closed(self) -> None:
+        """So that its client is told to come again, and its application hears of no oddity."""
+        errors = Errors()
+        app = FastAPI()
+
+        @app.websocket("/x")
+        async def talk(socket: WebSocket) -> None:
+            await socket.accept()
+            await socket.receive_text()
+
+        guard, client = guarded(app, errors), Client(kind="websocket")
+        client.incoming.put_nowait({"type": "websocket.connect"})
+        guard.close_streams()
+        async with asyncio.timeout(5):
+            await client.ask(guard)
+        assert [message["type"] for message in client.sent] == ["websocket.accept", "websocket.close"]
+        assert client.sent[-1]["code"] == 1012
+        assert not errors
+
+    async def test_quiet_begins_when_the_last_request_was_a_while_ago(self) -> None:
+        guard = guarded(ok)
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(guard.wait_quiet(0.1, limit_s=60))
+            for _ in range(15):
+                await Client().ask(guard)
+                await asyncio.sleep(0.02)
+            assert not waiting.done()
+            async with asyncio.timeout(5):
+                await waiting
+
+    async def test_who_never_stops_asking_is_not_waited_for(self) -> None:
+        guard = guarded(ok)
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(guard.wait_quiet(0.05, limit_s=0.2))
+            async with asyncio.timeout(5):
+                while not waiting.done():
+                    await Client().ask(guard)
+                    await asyncio.sleep(0)
 
     async def test_an_idle_guard_is_idle_at_once(self) -> None:
         assert await guarded(ok).wait_idle(0)
