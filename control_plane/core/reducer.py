@@ -14,6 +14,7 @@ from contracts.messages import (
     ComponentTransitioned,
     HostHeartbeat,
     HostStopping,
+    LoopBlocked,
     RestartRequest,
     ScaleRequest,
     StartRequest,
@@ -60,6 +61,8 @@ def reduce(
             return hosts.failed(state, event, at), ()
         case ComponentRegistered():
             return state, ()  # For whoever routes requests; the control plane has nothing to decide.
+        case LoopBlocked():
+            return state, ()  # For people.
         case _:
             return _internal(state, event, at), ()
 

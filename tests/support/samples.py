@@ -105,6 +105,38 @@ class BlocksTheLoop(Quiet):
         time.sleep(600)  # noqa: ASYNC251 - that is its fault
 
 
+class Naps(Quiet):
+    """Blocks the loop for as long as a message, a request or a word in the shared state says."""
+
+    def __init__(self, context: ComponentContext) -> None:
+        super().__init__(context)
+        context.subscribe("naps", self.on_nap)
+
+    async def startup(self) -> None:
+        self.context.spawn(self.nap_when_told(), name="napper")
+
+    async def on_nap(self, message: dict[str, Any]) -> None:
+        nap(message["s"])
+
+    async def nap_when_told(self) -> None:
+        async for change in self.context.state.watch("nap"):
+            nap(change.value)
+
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/nap/{s}")
+        async def nap_now(s: float) -> None:
+            nap(s)
+
+        return router
+
+
+def nap(length_s: float) -> None:
+    """Block the loop."""
+    time.sleep(length_s)
+
+
 class NeverHealthy(Quiet):
     def health_check(self) -> dict[str, Any]:
         return {"status": "warming up"}
