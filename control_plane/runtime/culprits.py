@@ -48,7 +48,7 @@ class Culprits:
 
     def __init__(self, replicas: Callable[[], Collection[ReplicaSpec]], *, project: str) -> None:
         self._replicas = replicas
-        self._project = f"{project}/"
+        self._project = f"{project}/" if project else ""
 
     def line(self, frames: Sequence[FrameType]) -> str:
         """Return the line to blame."""

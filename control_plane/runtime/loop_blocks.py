@@ -17,6 +17,7 @@ log = logging.getLogger("coplane.watchdog")
 
 SAME_LINE_PAUSE_S = 10.0
 LINES_REMEMBERED = 100
+COMPUTING_SHARE = 0.2  # what waits uses next to nothing; what computes may get little on a full machine
 
 
 class LoopBlocks:
@@ -71,7 +72,7 @@ class LoopBlocks:
         )
 
     def _hint(self, block: Block) -> str:
-        computes = block.cpu_s >= block.duration_s / 2
+        computes = block.cpu_s >= block.duration_s * COMPUTING_SHARE
         advice = f"move it off the loop with context.{'run_in_process' if computes else 'run_in_thread'}"
         component = block.place.component
         if not component or len(self._replicas()) < 2:

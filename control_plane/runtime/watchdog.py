@@ -2,8 +2,8 @@
 
 The loop is not instrumented. At each tick the thread looks whether a callback or a task step is running.
 If one is, it sends a probe through the loop, and samples the stack until the probe is answered or another
-callback runs. What kept the loop from turning for `BLOCK_THRESHOLD_S` is told, with the line that most
-samples saw.
+callback runs. What kept the loop from turning for `BLOCK_THRESHOLD_S` is told, with the line at which
+the samples saw it longest.
 
 What is found, with `tick_s` = `IDLE_TICK_S`, or `BUSY_TICK_S` while the loop uses more than `BUSY_SHARE`
 of a core:
@@ -16,7 +16,8 @@ of a core:
   that saw it, so that what is told is at least so long, and at most a tick longer.
 - Not: C code that waits with the interpreter lock held, or another thread that holds it (this thread
   cannot tell either from a process that was paused); a C function that is itself the callback
-  (`loop.call_soon(time.sleep, 1)`), unless it computes with the lock held: then without a line.
+  (`loop.call_soon(time.sleep, 1)`). If that one computes with the lock held, it is told without a line,
+  or with that of the next callback.
 - On purpose not: many short callbacks one after the other, and the time for which the whole process was
   paused or had no processor.
 """
@@ -26,7 +27,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
@@ -56,6 +57,21 @@ class Block:
     cpu_s: float
 
 
+class _Look:
+    """One look at the loop's thread: when, and what became of it since the last one."""
+
+    def __init__(self, due_s: float, now_s: float, cpu_s: float, *, last: _Look | None) -> None:
+        self.due_s, self.now_s, self.cpu_s = due_s, now_s, cpu_s
+        self.late_s = now_s - due_s
+        if last is None:
+            self.worked_s = self.share = 0.0
+        else:
+            self.worked_s = cpu_s - last.cpu_s
+            self.share = self.worked_s / max(now_s - last.now_s, 1e-6)
+        # We could not run, and the loop's thread did: it held the interpreter lock.
+        self.held_the_lock = self.late_s > LATE_S and self.worked_s >= self.late_s / 2
+
+
 @dataclass
 class _Watch:
     """One callback that was seen, until it ends."""
@@ -65,7 +81,7 @@ class _Watch:
     seen_s: float
     # Its outermost frame tells it from the next one. The loop's thread lets go of it: locals die with it.
     held: list[FrameType]
-    lines: Counter[str] = field(default_factory=Counter)
+    lines: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     places: dict[str, Place] = field(default_factory=dict)
     answered_s: float | None = None
     long_told: bool = False
@@ -97,12 +113,12 @@ class Watchdog:
         self._watch: _Watch | None = None
         self._tick_s = IDLE_TICK_S
         self._idle = False
-        self._looked_s = self._looked_cpu_s = 0.0
 
     def start(self) -> None:
         """Watch the running loop."""
         self._watched = LoopThread()
-        self._looked_s, self._looked_cpu_s = clock.now_s(), self._watched.cpu_s()
+        now_s = clock.now_s()
+        self._last = _Look(now_s, now_s, self._watched.cpu_s(), last=None)
         # Not joined: it sleeps most of the time, and ends at its next tick.
         threading.Thread(target=self._run, args=(self._watched,), name=THREAD_NAME, daemon=True).start()
 
@@ -130,54 +146,58 @@ class Watchdog:
                 return
 
     def _look(self, watched: LoopThread, due_s: float) -> None:
-        now_s, cpu_s = clock.now_s(), watched.cpu_s()
-        worked_s, late_s = cpu_s - self._looked_cpu_s, now_s - due_s
-        share = worked_s / max(now_s - self._looked_s, 1e-6)
-        self._looked_s, self._looked_cpu_s = now_s, cpu_s
-        self._tick_s = BUSY_TICK_S if share > BUSY_SHARE else IDLE_TICK_S
-        if self._idle and worked_s == 0.0:
+        look = _Look(due_s, clock.now_s(), watched.cpu_s(), last=self._last)
+        self._last = look
+        self._tick_s = BUSY_TICK_S if look.share > BUSY_SHARE else IDLE_TICK_S
+        if self._idle and look.worked_s == 0.0:
             return  # it has not run since, so it is idle still
-        held_the_lock = late_s > LATE_S and worked_s >= late_s / 2
         frames = watched.callback()
         self._idle = not frames
+        began_s = look.due_s if look.held_the_lock else look.now_s
         if self._watch is not None:
-            if late_s > LATE_S and not held_the_lock:
-                self._watch.began_s += late_s  # the process was paused, or had no processor
-            self._follow(watched, self._watch, frames)
-        elif frames:
-            began = (due_s, cpu_s - worked_s) if held_the_lock else (now_s, cpu_s)
-            self._begin(watched, frames, began)
-        elif held_the_lock and late_s >= BLOCK_THRESHOLD_S:
-            self._tell(watched, Block(Place(), late_s, worked_s))
+            ended_s = self._follow(watched, self._watch, frames, look)
+            if ended_s is None:
+                return
+            began_s = max(began_s, ended_s)
+        if frames:
+            self._begin(watched, frames, began_s)
+        elif look.now_s - began_s >= BLOCK_THRESHOLD_S:
+            self._tell(watched, Block(Place(), look.now_s - began_s, look.worked_s))
 
-    def _begin(self, watched: LoopThread, frames: list[FrameType], began: tuple[float, float]) -> None:
-        self._watch = watch = _Watch(*began, seen_s=clock.now_s(), held=[frames[-1]])
+    def _begin(self, watched: LoopThread, frames: list[FrameType], began_s: float) -> None:
+        cpu_s = self._last.cpu_s - (self._last.now_s - began_s)  # what it held the lock for, it computed
+        self._watch = watch = _Watch(began_s, cpu_s, began_s, [frames[-1]])
         self._sample(watch, frames)
-        self._tick_s = SAMPLE_TICK_S
         watched.loop.call_soon_threadsafe(watch.answer)
 
-    def _follow(self, watched: LoopThread, watch: _Watch, frames: list[FrameType]) -> None:
+    def _follow(
+        self, watched: LoopThread, watch: _Watch, frames: list[FrameType], look: _Look
+    ) -> float | None:
+        """Return when the watched callback ended, or None where it runs."""
+        if look.late_s > LATE_S and not look.held_the_lock:
+            watch.began_s += look.late_s  # the process was paused, or had no processor
         if watch.answered_s is None and frames and frames[-1] in watch.held:
-            watch.seen_s = clock.now_s()
             self._sample(watch, frames)
-            self._tick_s = SAMPLE_TICK_S
             self._tell_if_long(watch)
-            return
+            return None
         self._watch = None
-        self._conclude(watched, watch, watch.answered_s or watch.seen_s)
-        if frames:  # a later callback; its own probe tells when it ends
-            self._begin(watched, frames, (self._looked_s, self._looked_cpu_s))
+        ended_s = watch.answered_s or watch.seen_s
+        self._conclude(watched, watch, ended_s)
+        return ended_s
 
     def _sample(self, watch: _Watch, frames: list[FrameType]) -> None:
         line = self._culprits.line(frames)
-        watch.lines[line] += 1
         if line not in watch.places:
             watch.places[line] = self._culprits.place(frames)
+        # By time, not by number: C code that holds the lock is seen once, however long it takes.
+        watch.lines[line] += self._last.now_s - watch.seen_s
+        watch.seen_s = self._last.now_s
+        self._tick_s = SAMPLE_TICK_S
 
     def _tell_if_long(self, watch: _Watch) -> None:
         if watch.seen_s - watch.began_s >= LONG_BLOCK_S and not watch.long_told:
             watch.long_told = True
-            self._still_blocked(_block(watch, ended_s=watch.seen_s, cpu_s=self._looked_cpu_s))
+            self._still_blocked(_block(watch, ended_s=watch.seen_s, cpu_s=self._last.cpu_s))
 
     def _conclude(self, watched: LoopThread, watch: _Watch, ended_s: float) -> None:
         if ended_s - watch.began_s >= BLOCK_THRESHOLD_S:
@@ -188,7 +208,7 @@ class Watchdog:
 
 
 def _block(watch: _Watch, *, ended_s: float, cpu_s: float) -> Block:
-    line, _ = watch.lines.most_common(1)[0]
+    line = max(watch.lines, key=watch.lines.__getitem__)
     duration_s = ended_s - watch.began_s
     return Block(watch.places[line], duration_s, min(duration_s, cpu_s - watch.began_cpu_s))
 

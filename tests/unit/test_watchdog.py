@@ -20,7 +20,7 @@ from contracts.specs import ComponentSpec, HostSpec, Mode, ReplicaSpec
 from control_plane.runtime import watchdog
 from control_plane.runtime.culprits import NO_FRAME, Culprits, Place
 from control_plane.runtime.host_logging import ReplicaFiles
-from control_plane.runtime.loop_blocks import SAME_LINE_PAUSE_S, LoopBlocks
+from control_plane.runtime.loop_blocks import COMPUTING_SHARE, SAME_LINE_PAUSE_S, LoopBlocks
 from control_plane.runtime.mounts import Guard
 from control_plane.runtime.owned_tasks import OwnedTasks
 from control_plane.runtime.watchdog import THREAD_NAME, Block, Watchdog
@@ -107,7 +107,7 @@ class TestWhatIsFound:
             assert found.place.culprit.startswith("tests/unit/test_watchdog.py:")
             assert found.place.culprit.endswith(f" in {block.__name__}")
             assert found.duration_s >= watchdog.BLOCK_THRESHOLD_S
-            assert (found.cpu_s >= found.duration_s / 2) is (block is not sleeps)
+            assert (found.cpu_s >= found.duration_s * COMPUTING_SHARE) is (block is not sleeps)
 
         run(new_loop, main())
 
