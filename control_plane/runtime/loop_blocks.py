@@ -11,13 +11,12 @@ from contracts.specs import HostSpec, Mode, ReplicaSpec
 from control_plane.runtime import clock
 from control_plane.runtime.culprits import Culprits
 from control_plane.runtime.host_logging import current_replica
-from control_plane.runtime.watchdog import Block, Watchdog
+from control_plane.runtime.watchdog import COMPUTING_SHARE, Block, Watchdog
 
 log = logging.getLogger("coplane.watchdog")
 
 SAME_LINE_PAUSE_S = 10.0
 LINES_REMEMBERED = 100
-COMPUTING_SHARE = 0.2  # what waits uses next to nothing; what computes may get little on a full machine
 
 
 class LoopBlocks:

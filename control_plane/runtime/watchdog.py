@@ -45,6 +45,7 @@ BUSY_TICK_S = 0.1
 SAMPLE_TICK_S = 0.05
 BUSY_SHARE = 0.05
 LATE_S = 0.1
+COMPUTING_SHARE = 0.1  # who waits uses next to nothing; who computes may get little on a full machine
 THREAD_NAME = "coplane-watchdog"
 
 
@@ -68,8 +69,9 @@ class _Look:
         else:
             self.worked_s = cpu_s - last.cpu_s
             self.share = self.worked_s / max(now_s - last.now_s, 1e-6)
-        # We could not run, and the loop's thread did: it held the interpreter lock.
-        self.held_the_lock = self.late_s > LATE_S and self.worked_s >= self.late_s / 2
+        # We could not run for long, and the loop's thread did: it held the interpreter lock.
+        computed = self.worked_s > max(LATE_S, self.late_s * COMPUTING_SHARE)
+        self.held_the_lock = self.late_s > LATE_S and computed
 
 
 @dataclass
@@ -137,7 +139,11 @@ class Watchdog:
             if self._watched is not watched:
                 return
             try:
-                self._look(watched, due_s)
+                cpu_s = watched.cpu_s()
+                if self._idle and cpu_s == self._last.cpu_s:
+                    self._last.now_s = due_s  # it has not run since, so it is idle still
+                    continue
+                self._look(watched, _Look(due_s, clock.now_s(), cpu_s, last=self._last))
             except (RuntimeError, OSError):
                 return  # the loop was closed just now, or its thread has ended, and nobody stopped us
             except Exception:
@@ -145,12 +151,9 @@ class Watchdog:
                 log.exception("watchdog.crashed")
                 return
 
-    def _look(self, watched: LoopThread, due_s: float) -> None:
-        look = _Look(due_s, clock.now_s(), watched.cpu_s(), last=self._last)
+    def _look(self, watched: LoopThread, look: _Look) -> None:
         self._last = look
         self._tick_s = BUSY_TICK_S if look.share > BUSY_SHARE else IDLE_TICK_S
-        if self._idle and look.worked_s == 0.0:
-            return  # it has not run since, so it is idle still
         frames = watched.callback()
         self._idle = not frames
         began_s = look.due_s if look.held_the_lock else look.now_s

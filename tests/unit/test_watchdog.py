@@ -20,10 +20,10 @@ from contracts.specs import ComponentSpec, HostSpec, Mode, ReplicaSpec
 from control_plane.runtime import watchdog
 from control_plane.runtime.culprits import NO_FRAME, Culprits, Place
 from control_plane.runtime.host_logging import ReplicaFiles
-from control_plane.runtime.loop_blocks import COMPUTING_SHARE, SAME_LINE_PAUSE_S, LoopBlocks
+from control_plane.runtime.loop_blocks import SAME_LINE_PAUSE_S, LoopBlocks
 from control_plane.runtime.mounts import Guard
 from control_plane.runtime.owned_tasks import OwnedTasks
-from control_plane.runtime.watchdog import THREAD_NAME, Block, Watchdog
+from control_plane.runtime.watchdog import COMPUTING_SHARE, THREAD_NAME, Block, Watchdog
 from tests.support.wait import eventually, wait_until
 
 HERE = f"{__name__}:x"
@@ -151,13 +151,11 @@ class TestWhatIsFound:
         """There is no Python frame while it runs; the watchdog only notices that it could not run itself."""
 
         async def main() -> None:
+            began_s = time.monotonic()
+            sum(range(10_000_000))
+            length = int(10_000_000 * BLOCK_S * 1.3 / (time.monotonic() - began_s))
             async with watching() as told:
-                length = 20_000_000
-                began_s = time.monotonic()
-                sum(range(length))
-                length = int(length * BLOCK_S / (time.monotonic() - began_s))
-                told.blocks.clear()
-                asyncio.get_running_loop().call_soon(sum, range(length))
+                asyncio.get_running_loop().call_later(0.3, sum, range(length))
                 await eventually(lambda: told.blocks)
             assert told.blocks[-1].place.culprit == NO_FRAME
 
