@@ -125,8 +125,8 @@ class LoopBlocked(Message):
 
     type: Literal["loop.blocked"] = "loop.blocked"
     host: str
-    duration_ms: float
-    cpu_ms: float = 0.0
+    duration_ms: int
+    cpu_ms: int = 0
     culprit: str = ""
     stack: str = ""
     hint: str = ""

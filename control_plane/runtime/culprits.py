@@ -26,8 +26,10 @@ MAX_FRAMES = 20
 MAX_STACK_CHARS = 4_000
 NO_FRAME = "code without a Python frame"
 
+_ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(
-    f"{folder}/" for folder in (Path(__file__).resolve().parents[1], *map(Path, contracts.__path__))
+    f"{folder}/"
+    for folder in (_ROOT / "control_plane", _ROOT / "components" / "adapters", *contracts.__path__)
 )
 _LIBRARY = (*{f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")}, "<")
 _INSTALLED = ("/site-packages/", "/dist-packages/")
@@ -61,22 +63,28 @@ class Culprits:
 
     def place(self, frames: Sequence[FrameType]) -> Place:
         """Return everything that is said of a stack."""
-        component, replica = self._owner(frames)
-        return Place(self.line(frames), component, replica, _stack_text(frames))
-
-    def _owner(self, frames: Sequence[FrameType]) -> tuple[str, str]:
         specs = self._replicas()
-        by_id = {spec.id: spec.component.name for spec in specs}
-        for frame in frames:
-            replica = _named_by(frame)
-            if replica in by_id:
-                return by_id[replica], replica
-        for frame in frames:
-            component = _component_of(frame, specs)
-            if component:
-                mine = [spec.id for spec in specs if spec.component.name == component]
-                return component, mine[0] if len(mine) == 1 else ""
-        return "", ""
+        component, replica, depth = _owner(frames, specs)
+        theirs = [frame for frame in frames[:depth] if not frame.f_code.co_filename.startswith(_OURS)]
+        users = [number for number, frame in enumerate(theirs) if _is_users(frame, specs)]
+        # From the user's outermost frame inwards: outside it are only frameworks.
+        shown = theirs[: users[-1] + 1] if users else theirs
+        return Place(self.line(frames), component, replica, _text(shown[:MAX_FRAMES]))
+
+
+def _owner(frames: Sequence[FrameType], specs: Collection[ReplicaSpec]) -> tuple[str, str, int]:
+    """Return whose the stack is, and how many frames, from the innermost, are in that replica's code."""
+    by_id = {spec.id: spec.component.name for spec in specs}
+    for depth, frame in enumerate(frames):
+        replica = _named_by(frame)
+        if replica in by_id:
+            return by_id[replica], replica, depth
+    for frame in frames:
+        component = _component_of(frame, specs)
+        if component:
+            mine = [spec.id for spec in specs if spec.component.name == component]
+            return component, mine[0] if len(mine) == 1 else "", len(frames)
+    return "", "", len(frames)
 
 
 def _named_by(frame: FrameType) -> str:
@@ -107,10 +115,9 @@ def _is_users(frame: FrameType, specs: Collection[ReplicaSpec]) -> bool:
     return not foreign or bool(_component_of(frame, specs))
 
 
-def _stack_text(frames: Sequence[FrameType]) -> str:
-    """Format the innermost frames, without ours, as a traceback does: the innermost last."""
-    theirs = [frame for frame in frames if not frame.f_code.co_filename.startswith(_OURS)][:MAX_FRAMES]
-    entries = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs)).format()
+def _text(frames: Sequence[FrameType]) -> str:
+    """Format frames as a traceback does: the innermost last, and kept where there are too many."""
+    entries = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(frames)).format()
     while entries and sum(map(len, entries)) > MAX_STACK_CHARS:
         del entries[0]
     return "".join(entries).rstrip()

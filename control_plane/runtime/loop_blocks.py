@@ -50,11 +50,12 @@ class LoopBlocks:
         self._told_s[line], self._untold[line] = now_s, 0
         message = self._message(block, count)
         self._announce(message)
-        _log("loop.blocked", message)
+        _log("loop.blocked", message)  # without the stack, which the event has
 
     def still_blocked(self, block: Block) -> None:
         """Log a block that goes on, at once: its host may be killed before the loop turns again."""
-        _log("loop.still_blocked", self._message(block, 1))
+        message = self._message(block, 1)
+        _log("loop.still_blocked", message, stack=message.stack)
 
     def _message(self, block: Block, count: int) -> LoopBlocked:
         place = block.place
@@ -81,12 +82,12 @@ class LoopBlocks:
         return f"{advice}, or isolate it: ctl move {component} --to isolated"
 
 
-def _log(event: str, message: LoopBlocked) -> None:
-    fields = message.model_dump(include={"duration_ms", "cpu_ms", "culprit", "count", "hint", "stack"})
+def _log(event: str, message: LoopBlocked, **more: str) -> None:
+    fields = message.model_dump(include={"host", "duration_ms", "cpu_ms", "culprit", "count", "hint"})
     # In a context of its own, so that the line is the replica's, and nothing after it.
     context = copy_context()
     context.run(current_replica.set, message.replica)
-    context.run(log.warning, event, extra={"host": message.host, **fields})
+    context.run(log.warning, event, extra={**fields, **more})
 
 
 def watch_loop(

@@ -105,8 +105,8 @@ EXAMPLES: tuple[Message, ...] = (
     LoopBlocked(
         **HEADER,
         host="h-3",
-        duration_ms=412.5,
-        cpu_ms=3.1,
+        duration_ms=412,
+        cpu_ms=3,
         culprit="shop/orders.py:41 in Orders.on_order",
         stack='  File "/srv/shop/orders.py", line 41, in on_order\n    time.sleep(0.4)',
         hint="use run_in_thread",
