@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -199,6 +202,40 @@ class TestWhatIsNoBlock:
 
         run(new_loop, main())
 
+    def test_a_process_that_was_paused(self) -> None:
+        """An operator's SIGSTOP, or a machine that slept, is nobody's fault."""
+        code = "from tests.unit import test_watchdog; test_watchdog.busy_until_told()"
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"watching\n"
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(1.0)  # what is measured: there is nothing to wait for
+            child.send_signal(signal.SIGCONT)
+            told, _ = child.communicate(b"\n", timeout=20)
+        assert told == b"[]\n"
+
+
+def busy_until_told() -> None:
+    """Be a process that works in short steps for half a second, and again after a line came in."""
+
+    async def main() -> None:
+        async with watching() as told:
+            await some_steps()
+            print("watching", flush=True)
+            line = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+            while not line.done():
+                await some_steps()
+        print(told.blocks, flush=True)
+
+    async def some_steps() -> None:
+        for _ in range(100):
+            short()
+            await asyncio.sleep(0.002)
+
+    run(uvloop.new_event_loop, main())
+
 
 def short() -> None:
     end_s = time.monotonic() + 0.002
@@ -309,6 +346,19 @@ class TestWhoseItIs:
         assert place.culprit.endswith(" in Sleepy.decode")
         assert "time.sleep(BLOCK_S)" in place.stack
         assert place.stack.index("in loads") < place.stack.index("in decode")
+
+    def test_the_stack_begins_with_the_users_code(self) -> None:
+        """Neither the test's own task nor the guard is the component's."""
+
+        async def app(*_: Any) -> None:
+            sleeps()
+            raise RuntimeError("enough")
+
+        async def work() -> None:
+            guard = Guard(app, component="writer", replica="writer-1", on_error=lambda *_: None)
+            await guard({"type": "http"}, nothing, nothing)
+
+        assert "in app\n" in self.told(work, self.HERE[0]).stack.splitlines(keepends=True)[0]
 
     def test_the_stack_is_bounded(self) -> None:
         place = self.told(lambda: deep(300), self.HERE[0])
