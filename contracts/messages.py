@@ -120,6 +120,24 @@ class HostStopping(Message):
     reason: str = ""
 
 
+class LoopBlocked(Message):
+    """A component kept its host's event loop from turning.
+
+    `culprit` is the line, as `file:line in function`. The loop's thread was computing for `cpu_ms` of
+    `duration_ms`, and waiting for the rest. `count` blocks at that line since the last such event,
+    this one included.
+    """
+
+    type: Literal["loop.blocked"] = "loop.blocked"
+    host: str
+    duration_ms: int
+    cpu_ms: int = 0
+    culprit: str = ""
+    stack: str = ""
+    hint: str = ""
+    count: int = 1
+
+
 Event = (
     HostHeartbeat
     | ComponentRegistered
@@ -127,6 +145,7 @@ Event = (
     | CommandCompleted
     | CommandFailed
     | HostStopping
+    | LoopBlocked
 )
 
 # Commands: what the control plane tells the hosts. `epoch` is the leader's term; hosts refuse older ones.
@@ -227,6 +246,7 @@ _TYPES: dict[str, type[Message]] = {
         CommandCompleted,
         CommandFailed,
         HostStopping,
+        LoopBlocked,
         StartReplica,
         StopReplica,
         ReportHost,

@@ -98,6 +98,11 @@ class BusSubscriber(SubscriberUsecase[Received]):
         config = self._outer_config
         return f"{config.component}.{config.replica}" if self._options.broadcast else config.component
 
+    @property
+    def replica_id(self) -> str:
+        """Return the replica whose handler this is."""
+        return self._outer_config.replica
+
     async def start(self) -> None:
         """Make the group and begin to consume."""
         if self._subscription is not None:

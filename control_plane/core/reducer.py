@@ -15,6 +15,7 @@ from contracts.messages import (
     ComponentTransitioned,
     HostHeartbeat,
     HostStopping,
+    LoopBlocked,
 )
 from control_plane.core import hosts, timeouts
 from control_plane.core.effects import Effect
@@ -68,6 +69,8 @@ def _step(state: State, event: Input, at: Moment) -> tuple[State, tuple[Effect, 
             return hosts.failed(state, event, at), ()
         case ComponentRegistered():
             return state, ()  # For whoever routes requests; the control plane has nothing to decide.
+        case LoopBlocked():
+            return state, ()  # For people.
         case _:
             return _internal(state, event, at), ()
 

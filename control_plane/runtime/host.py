@@ -43,6 +43,7 @@ from control_plane.runtime.calls import Caller
 from control_plane.runtime.context import HostServices
 from control_plane.runtime.directory import EventDirectory
 from control_plane.runtime.host_server import HostServer
+from control_plane.runtime.loop_blocks import watch_loop
 from control_plane.runtime.losses import LOSSES
 from control_plane.runtime.mounts import MountTable, refusing
 from control_plane.runtime.replica import SERVING, Replica, Surroundings
@@ -88,6 +89,7 @@ class Host:
             self._services, self._make_broker, self._run, self._replica_changed, self._withdraw
         )
         self.replicas: dict[str, Replica] = {}
+        self._watchdog = watch_loop(spec, replicas=self._specs, announce=self._announcer.announce)
         self._locks: dict[str, asyncio.Lock] = {}
         for replica in spec.replicas:
             self._add_replica(replica)
@@ -114,6 +116,7 @@ class Host:
                 tasks.create_task(self._watch_health()),
                 tasks.create_task(self._obey(positions)),
             ]
+            self._watchdog.start()  # after the imports: nobody needs the loop during those
             if self.spec.autostart:
                 background += [self._run(replica.start()) for replica in self.replicas.values()]
             try:
@@ -137,6 +140,7 @@ class Host:
         await replica.stop(grace_period_s=replica.spec.component.grace_period_s)
 
     async def _close(self, background: list[asyncio.Task[None]]) -> None:
+        self._watchdog.stop()
         await self._announcer.flush(timeout_s=FLUSH_TIMEOUT_S)
         await self._server.stop()
         await self._services.caller.close()
@@ -231,6 +235,10 @@ class Host:
 
     def _reports(self) -> list[ReplicaReport]:
         return [replica.report() for replica in self.replicas.values()]
+
+    def _specs(self) -> list[ReplicaSpec]:
+        # A copy first: another thread calls this, and a replica may be added meanwhile.
+        return [replica.spec for replica in list(self.replicas.values())]
 
     def _announce_registration(self, replica: Replica) -> None:
         self._announcer.announce(

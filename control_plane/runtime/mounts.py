@@ -64,6 +64,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._component = component
+        self.replica_id = replica
         self._on_error = on_error
         self._exchanges: set[Exchange] = set()
         self._idle = asyncio.Event()

@@ -19,7 +19,8 @@ class OwnedTaskCrashed(ComponentError):
 class OwnedTasks:
     """Runs coroutines in a task group and turns any exception, SystemExit too, into `OwnedTaskCrashed`."""
 
-    def __init__(self, group: asyncio.TaskGroup, *, component: str) -> None:
+    def __init__(self, group: asyncio.TaskGroup, *, component: str, replica: str) -> None:
+        self.replica_id = replica
         self._group = group
         self._component = component
         self._tasks: set[asyncio.Task[None]] = set()

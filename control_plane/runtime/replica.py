@@ -95,6 +95,11 @@ class Replica:
     # What others may know.
 
     @property
+    def replica_id(self) -> str:
+        """Return the id, by the name that the watchdog looks for."""
+        return self.id
+
+    @property
     def app(self) -> AsgiApp | None:
         """Return the component's application, without its prefix, as long as there is one.
 
@@ -184,7 +189,7 @@ class Replica:
         self._change(ReplicaState.STARTING)
         try:
             async with asyncio.TaskGroup() as group:
-                self._instance = self._construct(OwnedTasks(group, component=self.component))
+                self._instance = self._construct(OwnedTasks(group, component=self.component, replica=self.id))
                 try:
                     await self._run(self._instance)
                 finally:

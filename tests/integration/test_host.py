@@ -17,6 +17,7 @@ from contracts.messages import (
     CommandFailed,
     ComponentTransitioned,
     HostHeartbeat,
+    LoopBlocked,
     Message,
     StartReplica,
     StopReplica,
@@ -247,6 +248,39 @@ async def test_a_slow_health_check_holds_up_no_heartbeat(tmp_path: Path) -> None
             return sum(isinstance(event, HostHeartbeat) for event in later) >= 10
 
         await eventually(ten_more)
+
+
+@pytest.mark.parametrize(
+    ("way", "function"), [("message", "on_nap"), ("request", "nap_now"), ("task", "nap_when_told")]
+)
+async def test_a_blocked_loop_is_told_with_the_replica_and_the_line(
+    tmp_path: Path, way: str, function: str
+) -> None:
+    async with hosting(tmp_path, component("sleepy", "Naps"), component("twin", "Quiet")) as running:
+        await running.start("sleepy-1")
+        await running.until("sleepy-1", ReplicaState.READY)
+
+        match way:
+            case "message":
+                await running.transport.append("t:bus:naps", {"data": '{"s": 0.8}'}, max_len=100, keep=10)
+            case "request":
+                assert (await running.get("/agents/sleepy/nap/0.8"))[0] == 200
+            case "task":
+                await running.state.set("nap", 0.8)
+
+        async def told() -> LoopBlocked | None:
+            blocks = [event for event in await running.events() if isinstance(event, LoopBlocked)]
+            return next((block for block in blocks if block.culprit.endswith(" in nap")), None)
+
+        block = await eventually(told)
+        assert (block.host, block.component, block.replica) == ("h-1", "sleepy", "sleepy-1")
+        assert 300 <= block.duration_ms <= 2000
+        assert "tests/support/samples.py:" in block.culprit
+        assert f"in {function}" in block.stack
+        assert "time.sleep(length_s)" in block.stack
+        assert "control_plane" not in block.stack
+        assert "run_in_thread" in block.hint
+        assert "--mode multi" in block.hint
 
 
 async def test_a_host_that_stops_starts_nothing_more(tmp_path: Path) -> None:

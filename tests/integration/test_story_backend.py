@@ -51,7 +51,9 @@ async def running_agents(bus_url: str, **replicas: int) -> AsyncIterator[Directo
         # No agent calls another one or asks where it is.
         nobody = cast("Any", None)
         services = HostServices(await open_state(bus_url, exits), nobody, nobody, workers)
-        tasks = OwnedTasks(await exits.enter_async_context(asyncio.TaskGroup()), component="agents")
+        tasks = OwnedTasks(
+            await exits.enter_async_context(asyncio.TaskGroup()), component="agents", replica="agents-1"
+        )
         agents: dict[str, Any] = {}
         for name, table in agent_tables().items():
             for number in range(1, replicas.get(name, 1) + 1):

@@ -165,6 +165,24 @@ class Ear(Quiet):
     async def on_ring(self, message: dict[str, int]) -> None:
         self.heard.append(message["number"])
 
+
+class Naps(Quiet):
+    """Blocks the loop for as long as a message, a request or a word in the shared state says."""
+
+    def __init__(self, context: ComponentContext) -> None:
+        super().__init__(context)
+        context.subscribe("naps", self.on_nap)
+
+    async def startup(self) -> None:
+        self.context.spawn(self.nap_when_told(), name="napper")
+
+    async def on_nap(self, message: dict[str, Any]) -> None:
+        nap(message["s"])
+
+    async def nap_when_told(self) -> None:
+        async for change in self.context.state.watch("nap"):
+            nap(change.value)
+
     def get_routes(self) -> APIRouter | None:
         router = APIRouter()
 
@@ -172,7 +190,16 @@ class Ear(Quiet):
         async def tell() -> list[int]:
             return self.heard
 
+        @router.get("/nap/{s}")
+        async def nap_now(s: float) -> None:
+            nap(s)
+
         return router
+
+
+def nap(length_s: float) -> None:
+    """Block the loop."""
+    time.sleep(length_s)
 
 
 class NeverHealthy(Quiet):

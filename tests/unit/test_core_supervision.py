@@ -8,6 +8,7 @@ from contracts.messages import (
     CommandCompleted,
     CommandFailed,
     HostStopping,
+    LoopBlocked,
     RestartRequest,
     ScaleRequest,
     StartRequest,
@@ -196,6 +197,12 @@ class TestCrashes:
         assert core.tell(HostExited("h1-1", 1, exit_code=0)) == ()
         assert core.replica("writer-1").finished
         assert is_settled(core.state)
+
+    def test_a_blocked_loop_changes_nothing(self) -> None:
+        core = started()
+        before = core.state
+        assert core.tell(LoopBlocked(host="h1-1", duration_ms=300)) == ()
+        assert core.state == before
 
     def test_policy_always_starts_what_ended_in_order_again(self) -> None:
         core = started(policy="always")

@@ -64,4 +64,6 @@ def _summary(event: Mapping[str, Any]) -> str:
         case "component.transitioned":
             reason = f" ({data['reason']})" if data.get("reason") else ""
             return f"{data.get('from_state')} -> {data.get('to_state')}{reason}"
+        case "loop.blocked":
+            return f"{data.get('duration_ms')} ms at {data.get('culprit')} ({data.get('hint')})"
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
