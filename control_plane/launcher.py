@@ -21,6 +21,7 @@ import uvloop
 from contracts.errors import BusError, CoplaneError, LaunchError
 from contracts.specs import GATEWAY, Mode, Settings
 from contracts.state import SharedState
+from control_plane import takeover
 from control_plane.brokers import StreamTransport, open_transport
 from control_plane.choice import choose
 from control_plane.connections import check
@@ -29,15 +30,15 @@ from control_plane.core import Memory, front_first, initial_state, order, recall
 from control_plane.hosting import Hosting
 from control_plane.launch import Interrupted, Launch, stop_signals
 from control_plane.launch_options import LaunchOptions, LaunchReporter
+from control_plane.leadership import Leadership
 from control_plane.runtime import children, clock, host_logging
 from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
 from control_plane.runtime.anchor_protocol import AnchorOptions
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public, url_of
-from control_plane.stores import open_state
+from control_plane.stores import LeaseTable, open_state
 from control_plane.succession import Deaths, Legacy, Standing, hold_signals, let_signals_in
 from control_plane.supervisor import Identity, Supervisor
-from control_plane.takeover import takes_over
 
 if TYPE_CHECKING:
     from control_plane.hosting.anchored import AnchoredHosting
@@ -59,13 +60,17 @@ NODE = "local"
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a launch is to build, decided before anything runs."""
+    """What a launch is to build, decided before anything runs.
+
+    `takes_over`: a killed launch has left hosts behind that this one goes on with.
+    """
 
     settings: Settings
     mode: Mode
     mode_reason: str
     runtime: RuntimeDir
     options: LaunchOptions
+    takes_over: bool = False
 
     @property
     def embedded_bus(self) -> bool:
@@ -86,6 +91,7 @@ class Bus:
 
     transport: StreamTransport
     state: SharedState
+    leases: LeaseTable
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Prepared:
 
     supervisor: Supervisor
     launch: Launch
+    leadership: Leadership
     doors: Doors
 
 
@@ -107,6 +114,7 @@ def run_launch(options: LaunchOptions, reporter: LaunchReporter) -> int:
     try:
         blueprint = draw_blueprint(options)
         with _occupied(blueprint.runtime):
+            blueprint = _beside_what_runs(blueprint)
             reporter.starting(blueprint.settings.app.name, str(blueprint.mode), blueprint.mode_reason)
             run = _run_in_one_process if blueprint.mode is Mode.SINGLE else _run_in_processes
             exit_code = run(blueprint, reporter)
@@ -137,6 +145,26 @@ def draw_blueprint(options: LaunchOptions) -> Blueprint:
     return Blueprint(choice.settings, choice.mode, choice.mode_reason, runtime, options)
 
 
+def _beside_what_runs(blueprint: Blueprint) -> Blueprint:
+    """Go on with what a killed launch has left; what does not fit is ended first.
+
+    Raises:
+        LaunchError: it neither answers nor ends in time (E2010), or is stopping (E2006).
+    """
+    timeout_s = _anchor_bound_s(blueprint)
+    hosts = takeover.survey(blueprint.runtime, timeout_s=timeout_s)
+    running = takeover.mode_of(hosts)
+    if running is not None and blueprint.options.mode is None:
+        # Only whoever says so ends a backend that runs, for the sake of another mode.
+        blueprint = replace(blueprint, mode=running, mode_reason="the mode of what runs")
+    if hosts is None:
+        return blueprint
+    if takeover.fits(hosts, blueprint.settings, blueprint.mode, bus_url=blueprint.bus_url):
+        return replace(blueprint, takes_over=True)
+    takeover.end(blueprint.runtime, timeout_s=timeout_s)
+    return blueprint
+
+
 @contextlib.contextmanager
 def _occupied(runtime: RuntimeDir) -> Iterator[None]:
     with runtime.acquire_lock():
@@ -150,7 +178,6 @@ def _occupied(runtime: RuntimeDir) -> Iterator[None]:
 
 
 def _run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
-    _takes_over(blueprint)  # in one process there is nothing to take over: what is left is ended
     blueprint.runtime.clean_stale()
     standing = Standing(public=_bind_gateway(blueprint))
     handler = host_logging.configure(blueprint.runtime.logs, label="control")
@@ -182,7 +209,7 @@ async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, standing
 def _run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     standing = Standing()
     try:
-        if not _takes_over(blueprint):
+        if not blueprint.takes_over:
             _start_first_anchor(blueprint, standing)
         handler = host_logging.configure(blueprint.runtime.logs, label="control")
         try:
@@ -299,16 +326,6 @@ def _legacy(
 # Both.
 
 
-def _takes_over(blueprint: Blueprint) -> bool:
-    return takes_over(
-        blueprint.runtime,
-        blueprint.settings,
-        blueprint.mode,
-        bus_url=blueprint.bus_url,
-        timeout_s=_anchor_bound_s(blueprint),
-    )
-
-
 def _anchor_bound_s(blueprint: Blueprint) -> float:
     return stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S
 
@@ -359,7 +376,7 @@ async def _bus(blueprint: Blueprint) -> AsyncIterator[Bus]:
     try:
         await _until_answering(transport, blueprint)
         async with open_state(blueprint.settings.app.name, blueprint.bus_url) as state:
-            yield Bus(transport, state)
+            yield Bus(transport, state, state.leases)
     finally:
         await transport.close()
 
@@ -395,6 +412,14 @@ async def _prepare(
     legacy: Legacy | None = None,
 ) -> Prepared:
     settings = blueprint.settings
+    leadership = Leadership(
+        settings.app.name,
+        bus.leases,
+        bus.state,
+        folder=blueprint.runtime.home,
+        file=blueprint.runtime.leader,
+    )
+    await leadership.take()
     doors = standing.open_doors(blueprint.runtime, settings.control.host, settings.control.port)
     # A bus that was emptied counts from one again; the hosts that are there know how far we were.
     last_epoch = max(hosting.last_epoch, legacy.state.epoch if legacy and legacy.state else 0)
@@ -407,6 +432,7 @@ async def _prepare(
         state=recalled(first, left),
         transport=bus.transport,
         hosting=hosting,
+        leadership=leadership,
     )
     launch = Launch(
         supervisor,
@@ -416,7 +442,7 @@ async def _prepare(
         stop_bound_s=stop_bound_s(settings),
         again=legacy is not None and legacy.was_ready,
     )
-    return Prepared(supervisor, launch, doors)
+    return Prepared(supervisor, launch, leadership, doors)
 
 
 async def _conduct(blueprint: Blueprint, prepared: Prepared) -> int:
@@ -425,7 +451,12 @@ async def _conduct(blueprint: Blueprint, prepared: Prepared) -> int:
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(prepared.supervisor.run())
-        return await prepared.launch.conduct()
+        keeping = tasks.create_task(prepared.leadership.keep())
+        try:
+            return await prepared.launch.conduct()
+        finally:
+            keeping.cancel()
+            await prepared.leadership.give_up()
 
 
 def stop_bound_s(settings: Settings) -> float:

@@ -94,6 +94,11 @@ class RuntimeDir:
         return self.home / "token"
 
     @property
+    def leader(self) -> Path:
+        """The file with the token of the leader's lease; one that is left belongs to a dead launch."""
+        return self.home / "leader"
+
+    @property
     def lock(self) -> Path:
         """The file that a running launch holds locked."""
         return self.home / "launch.lock"

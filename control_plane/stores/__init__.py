@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from control_plane.stores.leases import LeaseTable
 from control_plane.stores.memory import MemoryState
 from control_plane.stores.opening import open_state
 
 if TYPE_CHECKING:
     from control_plane.stores.redis import RedisState
 
-__all__ = ["MemoryState", "RedisState", "open_state"]
+__all__ = ["LeaseTable", "MemoryState", "RedisState", "open_state"]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ class MemoryState:
         self.app = app
         self._notifier = Notifier()
         self._values = ExpiringTable(on_change=lambda key: self._notifier.changed(STATE + key))
-        self._leases = MemoryLeases(self._notifier)
+        self.leases = MemoryLeases(self._notifier)
 
     async def get(self, key: str, default: Json = None) -> Json:
         return decode(self._values.text(key), default)
@@ -90,10 +90,10 @@ class MemoryState:
                 yield change
 
     def lease(self, name: str, *, ttl_s: float, wait_s: float = 0.0) -> AbstractAsyncContextManager[Lease]:
-        return held(self._leases, name, ttl_s=ttl_s, wait_s=wait_s)
+        return held(self.leases, name, ttl_s=ttl_s, wait_s=wait_s)
 
     async def once(self, key: str, effect: Callable[[], Awaitable[Json]], *, ttl_s: float = 86_400) -> Json:
-        return await run_once(self._leases, key, effect, ttl_s=ttl_s)
+        return await run_once(self.leases, key, effect, ttl_s=ttl_s)
 
     async def read(self, keys: Sequence[str]) -> list[Reading | None]:
         """Return what a watcher sees of each key; the table itself gives notice of expiry."""

@@ -35,7 +35,7 @@ class RedisState:
         self.app = app
         self._link = RedisLink(app, client)
         self._feed = ChangeFeed(client, self._link.channel)
-        self._leases = RedisLeases(self._link, self._feed)
+        self.leases = RedisLeases(self._link, self._feed)
 
     async def get(self, key: str, default: Json = None) -> Json:
         return decode(await self._ask("GET", key), default)
@@ -94,10 +94,10 @@ class RedisState:
                 yield change
 
     def lease(self, name: str, *, ttl_s: float, wait_s: float = 0.0) -> AbstractAsyncContextManager[Lease]:
-        return held(self._leases, name, ttl_s=ttl_s, wait_s=wait_s)
+        return held(self.leases, name, ttl_s=ttl_s, wait_s=wait_s)
 
     async def once(self, key: str, effect: Callable[[], Awaitable[Json]], *, ttl_s: float = 86_400) -> Json:
-        return await run_once(self._leases, key, effect, ttl_s=ttl_s)
+        return await run_once(self.leases, key, effect, ttl_s=ttl_s)
 
     async def read(self, keys: Sequence[str]) -> list[Reading | None]:
         """Return what a watcher sees of each key, and when it will expire: Redis gives no notice of it."""

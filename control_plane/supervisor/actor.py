@@ -55,7 +55,7 @@ from control_plane.supervisor.announcing import decisions, last_words
 from control_plane.supervisor.commander import Commander
 from control_plane.supervisor.executor import Executor
 from control_plane.supervisor.identity import Identity
-from control_plane.supervisor.intake import Intake
+from control_plane.supervisor.intake import Intake, Leader
 from control_plane.supervisor.ledgers import read_ledgers
 from control_plane.supervisor.requests import Requests
 
@@ -72,7 +72,13 @@ class Supervisor:
     """Keeps what is observed in step with what is wanted; the API's `Controller`."""
 
     def __init__(
-        self, identity: Identity, *, state: State, transport: StreamTransport, hosting: Hosting
+        self,
+        identity: Identity,
+        *,
+        state: State,
+        transport: StreamTransport,
+        hosting: Hosting,
+        leadership: Leader,
     ) -> None:
         app = identity.settings.app.name
         self._identity = identity
@@ -84,7 +90,7 @@ class Supervisor:
         self._inbox: asyncio.Queue[Input] = asyncio.Queue(maxsize=INBOX_LENGTH)
         self._announcer = Announcer(transport, app=app, node=identity.node, utc_now=clock.utc_now)
         self._commander = Commander(transport, app=app)
-        self._intake = Intake(transport, app=app, inbox=self._inbox)
+        self._intake = Intake(transport, app=app, inbox=self._inbox, leader=leadership)
         self._requests = Requests(transport, app=app)
         self._executor = Executor(
             identity,

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Protocol
 
-from contracts.errors import BusError
+from contracts.errors import BusError, LaunchError
 from contracts.messages import AnyRequest, Event, MalformedEntry, Message, Request, from_fields
 from control_plane.brokers import Delivery, GroupMissing, StreamTransport
 from control_plane.core import BusLost, BusRecovered, Input
 from control_plane.runtime.announcer import events_stream, requests_stream
+from control_plane.supervisor.requests import REQUESTS_KEPT
 
 log = logging.getLogger("coplane.supervisor")
 
@@ -30,11 +32,32 @@ def probes_stream(app: str) -> str:
     return f"{app}:ctl:probes"
 
 
+class Leader(Protocol):
+    """Whether this control plane leads its application."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Tell whether nobody else can lead now."""
+        ...
+
+    async def confirm(self) -> None:
+        """Make certain.
+
+        Raises:
+            LaunchError: another one leads.
+            BusError: the bus does not answer.
+        """
+        ...
+
+
 class Intake:
     """Feeds one inbox."""
 
-    def __init__(self, transport: StreamTransport, *, app: str, inbox: asyncio.Queue[Input]) -> None:
+    def __init__(
+        self, transport: StreamTransport, *, app: str, inbox: asyncio.Queue[Input], leader: Leader
+    ) -> None:
         self._transport = transport
+        self._leader = leader
         self._events = events_stream(app)
         self._requests = requests_stream(app)
         self._inbox = inbox
@@ -99,6 +122,9 @@ class Intake:
                 await asyncio.sleep(BUS_PAUSE_S)
 
     async def _take_requests(self, deliveries: list[Delivery]) -> None:
+        if deliveries and not self._leader.is_certain:
+            # We were paused, and somebody else may lead by now.
+            await self._confirm_or_hand_back(deliveries)
         for delivery in deliveries:
             entry = delivery.entry
             message = self._understood(entry.id, entry.fields)
@@ -106,6 +132,17 @@ class Intake:
                 named = {"request_id": message.request_id or entry.id}
                 await self._inbox.put(message.model_copy(update=named))
             await self._transport.ack(self._requests, GROUP, [entry.id])
+
+    async def _confirm_or_hand_back(self, deliveries: list[Delivery]) -> None:
+        try:
+            await self._leader.confirm()
+        except LaunchError:
+            for delivery in deliveries:
+                entry = delivery.entry
+                fields = {"request_id": entry.id, **entry.fields}
+                await self._transport.append_log(self._requests, fields, max_len=REQUESTS_KEPT)
+                await self._transport.ack(self._requests, GROUP, [entry.id])
+            raise
 
     def _understood(self, entry_id: str, fields: Mapping[str, str]) -> Message | None:
         try:

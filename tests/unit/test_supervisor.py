@@ -34,6 +34,15 @@ class Bus(MemoryTransport):
         return await super().append_log(stream, fields, max_len=max_len)
 
 
+class Leads:
+    """A lease that nobody else wants."""
+
+    is_certain = True
+
+    async def confirm(self) -> None:
+        raise AssertionError("nobody doubts it")
+
+
 class Hosts:
     """A hosting that only takes notes."""
 
@@ -75,7 +84,7 @@ def supervisor(bus: Bus, hosts: Hosts) -> Supervisor:
         settings, mode=Mode.MULTI, epoch=1, node="local", gateway_url="", control_url="", started_s=0.0
     )
     state = initial_state(settings, Mode.MULTI)
-    return Supervisor(identity, state=state, transport=bus, hosting=hosts)
+    return Supervisor(identity, state=state, transport=bus, hosting=hosts, leadership=Leads())
 
 
 def heartbeat(host: str) -> dict[str, str]:

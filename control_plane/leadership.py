@@ -1,0 +1,124 @@
+"""Who leads: one control plane for each application on one bus, by a lease.
+
+The lease is on the bus, since two launches in two folders share nothing else. Its token is kept in the
+runtime folder too: whoever holds that folder's lock knows that the one before is dead, and takes the lease
+over without waiting for its end. A leader that was paused past its lease is certain of nothing until it
+has renewed it; where somebody else leads by then, it gives up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from contracts.errors import BusError, LaunchError
+from contracts.state import Lease, SharedState
+from control_plane.runtime import clock
+from control_plane.stores import LeaseTable
+
+log = logging.getLogger("coplane.leadership")
+
+LEASE: Final = "control-plane"
+LEADER_KEY: Final = "ctl.leader"
+TTL_S: Final = 10.0
+
+
+class Leadership:
+    """The lease of one launch. `folder` is its runtime folder, `file` holds the token of the last lease."""
+
+    def __init__(self, app: str, leases: LeaseTable, state: SharedState, *, folder: Path, file: Path) -> None:
+        self._app = app
+        self._leases = leases
+        self._state = state
+        self._folder = folder
+        self._file = file
+        self._token = 0
+        self._certain_until_s = 0.0
+
+    @property
+    def is_certain(self) -> bool:
+        """Tell whether nobody else can lead now."""
+        return clock.now_s() < self._certain_until_s
+
+    async def take(self) -> None:
+        """Take the lease; that of a dead launch of the same folder is taken over.
+
+        Raises:
+            LaunchError: another control plane leads the application on this bus (E2013).
+            BusError: the bus does not answer.
+        """
+        if previous := _read_token(self._file):
+            await self._leases.release(Lease(LEASE, previous, TTL_S))
+        if not await self._grant():
+            raise await self._refusal()
+        self._file.write_text(f"{self._token}\n")
+        who = {"folder": str(self._folder), "pid": os.getpid(), "host": os.uname().nodename}
+        await self._state.set(LEADER_KEY, who)
+
+    async def keep(self) -> None:
+        """Renew the lease until cancelled; while the bus is away, nobody else can have it either.
+
+        Raises:
+            LaunchError: another control plane has taken it (E2013).
+        """
+        while True:
+            await asyncio.sleep(TTL_S / 3)
+            with suppress(BusError):
+                await self.confirm()
+
+    async def confirm(self) -> None:
+        """Renew the lease now; one that ran out, or that the bus has lost, is taken again.
+
+        Raises:
+            LaunchError: another control plane has taken it (E2013).
+            BusError: the bus does not answer.
+        """
+        asked_s = clock.now_s()
+        if await self._leases.renew(Lease(LEASE, self._token, TTL_S)):
+            self._certain_until_s = asked_s + TTL_S
+        elif not await self._grant():
+            self._certain_until_s = 0.0
+            raise await self._refusal()
+        else:
+            self._file.write_text(f"{self._token}\n")
+
+    async def give_up(self) -> None:
+        """Give the lease back, so that the next launch need not wait for its end."""
+        self._certain_until_s = 0.0
+        with suppress(BusError):  # unreachable: then the next launch here gives it back
+            await self._leases.release(Lease(LEASE, self._token, TTL_S))
+            self._file.unlink(missing_ok=True)
+
+    async def _grant(self) -> bool:
+        asked_s = clock.now_s()
+        grant = await self._leases.grant(LEASE, TTL_S)
+        if grant.token:
+            self._token, self._certain_until_s = grant.token, asked_s + TTL_S
+        return bool(grant.token)
+
+    async def _refusal(self) -> LaunchError:
+        leader: Any = None
+        with suppress(BusError):
+            leader = await self._state.get(LEADER_KEY)
+        return LaunchError(
+            f"another control plane leads application '{self._app}' on this bus",
+            why=_description(leader),
+            fix="stop it there with `ctl stop`, or give this backend another [app] name or [bus] url",
+            code="E2013",
+        )
+
+
+def _read_token(file: Path) -> int:
+    with suppress(OSError, ValueError):
+        return int(file.read_text())
+    return 0
+
+
+def _description(leader: Any) -> str:
+    if not isinstance(leader, dict):
+        return ""
+    return f"process {leader.get('pid')} on {leader.get('host')}, in {leader.get('folder')}"

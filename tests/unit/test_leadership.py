@@ -1,0 +1,132 @@
+"""One control plane leads: the lease between launches of one folder, and of two."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import BusError, LaunchError
+from contracts.state import Lease
+from control_plane.leadership import LEASE, TTL_S, Leadership
+from control_plane.stores import MemoryState
+from control_plane.stores.leases import Grant
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+class Bus(MemoryState):
+    """A bus that may be away, and whose leases can be made to run out or be forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__("novel")
+        self.away = False
+        self.kept, self.leases = self.leases, self  # type: ignore[assignment]
+
+    async def grant(self, name: str, ttl_s: float) -> Grant:
+        self._answer()
+        return await self.kept.grant(name, ttl_s)
+
+    async def renew(self, lease: Lease) -> bool:
+        self._answer()
+        return await self.kept.renew(lease)
+
+    async def release(self, lease: Lease) -> None:
+        self._answer()
+        await self.kept.release(lease)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise BusError("away")
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus()
+
+
+def launch(bus: Bus, folder: Path) -> Leadership:
+    """Return the leadership of a launch in that folder."""
+    folder.mkdir(exist_ok=True)
+    return Leadership("novel", bus, bus, folder=folder, file=folder / "leader")  # type: ignore[arg-type]
+
+
+async def test_a_second_launch_of_another_folder_is_refused_and_told_by_whom(
+    bus: Bus, tmp_path: Path
+) -> None:
+    first, second = launch(bus, tmp_path / "a"), launch(bus, tmp_path / "b")
+    await first.take()
+    with pytest.raises(LaunchError, match=rf"E2013 .*novel.*{tmp_path / 'a'}"):
+        await second.take()
+    assert first.is_certain
+    assert not second.is_certain
+
+
+async def test_the_next_launch_of_the_same_folder_takes_over_from_a_killed_one_at_once(
+    bus: Bus, tmp_path: Path
+) -> None:
+    await launch(bus, tmp_path).take()
+    after = launch(bus, tmp_path)
+    await after.take()
+    assert after.is_certain
+
+
+async def test_who_stops_in_good_order_leaves_the_lease_to_anybody(bus: Bus, tmp_path: Path) -> None:
+    first, second = launch(bus, tmp_path / "a"), launch(bus, tmp_path / "b")
+    await first.take()
+    await first.give_up()
+    assert not first.is_certain
+    await second.take()
+
+
+async def test_who_stops_while_the_bus_is_away_leaves_it_to_the_next_launch_of_the_folder(
+    bus: Bus, tmp_path: Path
+) -> None:
+    first = launch(bus, tmp_path)
+    await first.take()
+    bus.away = True
+    await first.give_up()
+    bus.away = False
+    await launch(bus, tmp_path).take()
+
+
+async def test_a_leader_who_was_paused_past_its_lease_gives_up_where_another_one_leads(
+    bus: Bus, tmp_path: Path
+) -> None:
+    paused, other = launch(bus, tmp_path / "a"), launch(bus, tmp_path / "b")
+    await paused.take()
+    await bus.kept.release(Lease(LEASE, paused._token, TTL_S))  # as if it had run out
+    await other.take()
+    with pytest.raises(LaunchError, match="E2013"):
+        await paused.confirm()
+    assert not paused.is_certain
+    await other.confirm()
+    assert other.is_certain
+
+
+async def test_a_lease_that_ran_out_or_was_lost_with_the_bus_is_taken_again(bus: Bus, tmp_path: Path) -> None:
+    leader = launch(bus, tmp_path)
+    await leader.take()
+    empty = Bus()
+    leader._leases = empty  # a bus that came back without its data
+    await leader.confirm()
+    assert leader.is_certain
+    with pytest.raises(LaunchError, match="E2013"):
+        await launch(empty, tmp_path / "b").take()
+
+
+async def test_keeping_the_lease_outlives_a_bus_that_is_away(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.leadership.TTL_S", 0.06)
+    leader = launch(bus, tmp_path)
+    await leader.take()
+    bus.away = True
+    async with asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(leader.keep())
+        await eventually(lambda: not leader.is_certain)
+        bus.away = False
+        await eventually(lambda: leader.is_certain)
+        keeping.cancel()
