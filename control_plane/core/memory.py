@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -56,7 +57,7 @@ class Memory:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        written: dict[str, Any] = _MEMORY.dump_python(self, mode="json")
+        written: dict[str, Any] = _adapter().dump_python(self, mode="json")
         return written
 
     @classmethod
@@ -66,10 +67,12 @@ class Memory:
         Raises:
             pydantic.ValidationError: it is something else.
         """
-        return _MEMORY.validate_python(value) if value else cls()
+        return _adapter().validate_python(value) if value else cls()
 
 
-_MEMORY: TypeAdapter[Memory] = TypeAdapter(Memory)
+@cache
+def _adapter() -> TypeAdapter[Memory]:
+    return TypeAdapter(Memory)
 
 
 def remembered(state: State) -> Memory:
