@@ -41,6 +41,7 @@ from control_plane.runtime.anchor_protocol import (
 )
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import url_of
+from control_plane.runtime.sources import Sources
 from control_plane.runtime.valkey import EmbeddedValkey
 
 log = logging.getLogger("coplane.anchor")
@@ -78,6 +79,7 @@ class Anchor:
         self._forks = forks
         self._bus = bus
         self._preloaded = tuple(preloaded)
+        self._sources = Sources(runtime.project)
         self._entry = children.HostEntry.parse(options.host_entry)
         self._public = None if options.public_fd is None else socket.socket(fileno=options.public_fd)
         self._hosts: dict[str, RunningHost] = {}
@@ -246,8 +248,9 @@ class Anchor:
         if spec.id in self._hosts:
             raise LaunchError(f"host '{spec.id}' is running already", code="E2009")
         given = spec.model_copy(update={"lifeline_fd": self._lifeline})
+        changed = self._sources.changed()
         try:
-            if self._forks:
+            if self._forks and not changed:
                 pid = children.fork_host(given, self._entry, release=lambda: self._release_for(given))
             else:
                 pid = children.spawn_host(given, self._entry)
@@ -256,7 +259,7 @@ class Anchor:
                 f"no process could be made for host '{spec.id}'", why=str(exc), code="E2009"
             ) from exc
         self._hosts[spec.id] = RunningHost(spec=spec, pid=pid)
-        log.info("host.spawned", extra={"host": spec.id, "host_pid": pid})
+        log.info("host.spawned", extra={"host": spec.id, "host_pid": pid, "changed_file": changed})
         return pid
 
     def _release_for(self, spec: HostSpec) -> None:

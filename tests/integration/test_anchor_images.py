@@ -113,3 +113,16 @@ async def test_prints_of_a_module_go_to_the_anchors_log() -> None:
 
         assert "hello from sample" in anchor.log()
         assert '"target": "sample_a"' in anchor.log()
+
+
+async def test_a_host_made_after_its_module_was_changed_has_the_new_code() -> None:
+    """A fork would have the code that was imported before."""
+    with anchored(modules={"sample_a": PLAIN, "sample_b": PLAIN}) as anchor:
+        client = await anchor.connect()
+        await client.spawn(anchor.spec("before"))
+        assert (await anchor.said("before"))["modules"] == ["sample_a", "sample_b"]
+
+        (anchor.runtime.project / "sample_b.py").write_text("VALUE = 'another'\n")
+        await client.spawn(anchor.spec("after"))
+
+        assert (await anchor.said("after"))["modules"] == []  # a new interpreter imports what it needs

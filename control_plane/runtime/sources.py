@@ -1,0 +1,41 @@
+"""Which source files an image was made from, and whether they are still the same.
+
+A host that is forked runs the code that was imported once. Whoever changes a file and restarts the
+component means the file: such a host is made as a new interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+class Sources:
+    """The files of the modules that a process has imported from a folder, as they were then."""
+
+    def __init__(self, project: Path) -> None:
+        self._stamps = {path: _stamp(path) for path in _imported_from(project)}
+
+    def changed(self) -> str:
+        """Return a file that is another by now, or an empty text."""
+        return next((path for path, stamp in self._stamps.items() if _stamp(path) != stamp), "")
+
+
+def _imported_from(project: Path) -> Iterator[str]:
+    """Yield the files of the project's own modules; what is installed does not change under us."""
+    for module in tuple(sys.modules.values()):
+        path = getattr(module, "__file__", None) or ""
+        if path.startswith(f"{project}{os.sep}") and not _INSTALLED & set(path.split(os.sep)):
+            yield path
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        info = os.stat(path)
+        return info.st_mtime_ns, info.st_size
+    return None
