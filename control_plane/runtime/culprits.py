@@ -24,7 +24,6 @@ from contracts.specs import ReplicaSpec
 
 MAX_FRAMES = 20
 MAX_STACK_CHARS = 4_000
-NO_FRAME = "code without a Python frame"
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(
@@ -39,7 +38,7 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")
 class Place:
     """Where a thread was: the line to blame as `file:line in function`, whose it is, and the stack."""
 
-    culprit: str = NO_FRAME
+    culprit: str
     component: str = ""
     replica: str = ""
     stack: str = ""
@@ -54,8 +53,6 @@ class Culprits:
 
     def line(self, frames: Sequence[FrameType]) -> str:
         """Return the line to blame."""
-        if not frames:
-            return NO_FRAME
         specs = self._replicas()
         blamed = next((frame for frame in frames if _is_users(frame, specs)), frames[0])
         file = blamed.f_code.co_filename.removeprefix(self._project)

@@ -16,8 +16,8 @@ of a core:
   that saw it, so that what is told is at least so long, and at most a tick longer.
 - Not: C code that waits with the interpreter lock held, or another thread that holds it (this thread
   cannot tell either from a process that was paused); a C function that is itself the callback
-  (`loop.call_soon(time.sleep, 1)`). If that one computes with the lock held, it is told without a line,
-  or with that of the next callback.
+  (`loop.call_soon(time.sleep, 1)`): it has no Python frame. If that one computes with the lock held, the
+  callback after it may be blamed.
 - On purpose not: many short callbacks one after the other, and the time for which the whole process was
   paused or had no processor.
 """
@@ -164,8 +164,6 @@ class Watchdog:
             began_s = max(began_s, ended_s)
         if frames:
             self._begin(watched, frames, began_s)
-        elif look.now_s - began_s >= BLOCK_THRESHOLD_S:
-            self._tell(watched, Block(Place(), look.now_s - began_s, look.worked_s))
 
     def _begin(self, watched: LoopThread, frames: list[FrameType], began_s: float) -> None:
         cpu_s = self._last.cpu_s - (self._last.now_s - began_s)  # what it held the lock for, it computed
@@ -204,10 +202,8 @@ class Watchdog:
 
     def _conclude(self, watched: LoopThread, watch: _Watch, ended_s: float) -> None:
         if ended_s - watch.began_s >= BLOCK_THRESHOLD_S:
-            self._tell(watched, _block(watch, ended_s=ended_s, cpu_s=watched.cpu_s()))
-
-    def _tell(self, watched: LoopThread, block: Block) -> None:
-        watched.loop.call_soon_threadsafe(self._blocked, block)
+            block = _block(watch, ended_s=ended_s, cpu_s=watched.cpu_s())
+            watched.loop.call_soon_threadsafe(self._blocked, block)
 
 
 def _block(watch: _Watch, *, ended_s: float, cpu_s: float) -> Block:

@@ -11,17 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from contracts.messages import LoopBlocked
 from contracts.specs import ComponentSpec, HostSpec, Mode, ReplicaSpec
 from control_plane.runtime import watchdog
-from control_plane.runtime.culprits import NO_FRAME, Culprits, Place
+from control_plane.runtime.culprits import Culprits, Place
 from control_plane.runtime.host_logging import ReplicaFiles
 from control_plane.runtime.loop_blocks import SAME_LINE_PAUSE_S, LoopBlocks
 from control_plane.runtime.mounts import Guard
@@ -92,6 +93,16 @@ def computes_in_c() -> None:
         took_s = time.monotonic() - began_s
 
 
+async def until_told(told: Watched, block: Callable[[], None]) -> None:
+    """Block once; again only where a full machine did not let the watchdog run at all."""
+    for _ in range(5):
+        await asyncio.create_task(step(block))
+        with suppress(AssertionError):
+            await eventually(lambda: told.blocks, 1.0)
+            return
+    raise AssertionError("blocked five times, and never told")
+
+
 async def step(block: Callable[[], None]) -> None:
     block()
 
@@ -104,8 +115,7 @@ class TestWhatIsFound:
     ) -> None:
         async def main() -> None:
             async with watching() as told:
-                await asyncio.create_task(step(block))
-                await eventually(lambda: told.blocks)
+                await until_told(told, block)
             found = told.blocks[-1]
             assert found.place.culprit.startswith("tests/unit/test_watchdog.py:")
             assert found.place.culprit.endswith(f" in {block.__name__}")
@@ -147,20 +157,6 @@ class TestWhatIsFound:
             assert thread == THREAD_NAME
             assert at_s < over_s
             assert block.place.culprit.endswith(" in sleeps")
-
-        run(uvloop.new_event_loop, main())
-
-    def test_c_code_called_by_the_loop_itself_is_told_without_a_line(self) -> None:
-        """There is no Python frame while it runs; the watchdog only notices that it could not run itself."""
-
-        async def main() -> None:
-            began_s = time.monotonic()
-            sum(range(10_000_000))
-            length = int(10_000_000 * BLOCK_S * 1.3 / (time.monotonic() - began_s))
-            async with watching() as told:
-                asyncio.get_running_loop().call_later(0.3, sum, range(length))
-                await eventually(lambda: told.blocks)
-            assert told.blocks[-1].place.culprit == NO_FRAME
 
         run(uvloop.new_event_loop, main())
 
@@ -258,7 +254,7 @@ class TestTheThread:
             nobody = Culprits(lambda: (), project="")
             Watchdog(nobody, blocked=print, still_blocked=print).start()
 
-        threading.Thread(target=run, args=(new_loop, main())).start()
+        run(new_loop, main())
         wait_until(lambda: THREAD_NAME not in thread_names())
 
 
@@ -348,14 +344,16 @@ class TestWhoseItIs:
         assert place.stack.index("in loads") < place.stack.index("in decode")
 
     def test_the_stack_begins_with_the_users_code(self) -> None:
-        """Neither the test's own task nor the guard is the component's."""
+        """Neither the test's own task, nor the guard, nor the framework is the component's."""
 
         async def app(*_: Any) -> None:
             sleeps()
             raise RuntimeError("enough")
 
         async def work() -> None:
-            guard = Guard(app, component="writer", replica="writer-1", on_error=lambda *_: None)
+            guard = Guard(
+                ServerErrorMiddleware(app), component="writer", replica="writer-1", on_error=lambda *_: None
+            )
             await guard({"type": "http"}, nothing, nothing)
 
         assert "in app\n" in self.told(work, self.HERE[0]).stack.splitlines(keepends=True)[0]
@@ -363,6 +361,7 @@ class TestWhoseItIs:
     def test_the_stack_is_bounded(self) -> None:
         place = self.told(lambda: deep(300), self.HERE[0])
         assert len(place.stack) <= 4000
+        assert place.stack.count("  File ") <= 20
         assert place.stack.rstrip().endswith("time.sleep(BLOCK_S)")
 
 
@@ -377,9 +376,13 @@ async def nothing(*_: Any) -> Any:
 
 async def deep(depth: int) -> None:
     if depth:
-        await deep(depth - 1)
+        await deeper(depth - 1)
     else:
         sleeps()
+
+
+async def deeper(depth: int) -> None:
+    await deep(depth)
 
 
 PLACE = Place("shop/orders.py:41 in on_order", "writer", "writer-1", "the stack")
