@@ -82,10 +82,11 @@ class Standing:
         return self.public
 
     def reap_anchor(self) -> None:
-        """Let the dead anchor go."""
+        """Let the dead anchor go; one that has not answered for a minute is ended first."""
         if self.anchor_pid is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.anchor_pid, os.WNOHANG)
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self.anchor_pid, signal.SIGKILL)
+                os.waitpid(self.anchor_pid, 0)
             self.anchor_pid = None
 
     def end_anchor(self, *, timeout_s: float) -> None:

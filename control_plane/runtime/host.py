@@ -37,7 +37,6 @@ from contracts.state import SharedState
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker, StreamTransport
 from control_plane.runtime import clock
-from control_plane.runtime.adopted import Adopted
 from control_plane.runtime.announcer import Announcer, commands_stream
 from control_plane.runtime.calls import Caller
 from control_plane.runtime.context import HostServices
@@ -47,6 +46,7 @@ from control_plane.runtime.loop_blocks import watch_loop
 from control_plane.runtime.losses import LOSSES
 from control_plane.runtime.mounts import MountTable, refusing
 from control_plane.runtime.replica import SERVING, Replica, Surroundings
+from control_plane.runtime.unreaped import Unreaped
 from control_plane.runtime.usage import Usage
 from control_plane.runtime.workers import WorkerPool
 
@@ -77,7 +77,7 @@ class Host:
         self.spec = spec
         self._transport = transport
         self._usage = Usage()
-        self._adopted = Adopted()
+        self._unreaped = Unreaped()
         self._announcer = Announcer(transport, app=spec.app, node=spec.node, utc_now=clock.utc_now)
         self._directory = EventDirectory(
             transport, app=spec.app, local_host=spec.id, now_s=clock.now_s, run=self._run
@@ -260,7 +260,7 @@ class Host:
         interval_s = self._interval_s
         while True:
             self._announcer.announce(self._heartbeat(interval_s))
-            self._adopted.reap(clock.now_s())
+            self._unreaped.reap(clock.now_s())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_until_next(interval_s)):
                     await self._pulse_now.wait()

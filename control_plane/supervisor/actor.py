@@ -277,11 +277,18 @@ class Supervisor:
         assert self._stopped is not None, "stop is for a supervisor that runs"
         self.stop_asked.set()
         await self._inbox.put(StopAll())
-        if not self._state.observed.bus_connected:
+        if not await self._takes_commands():
             # No command would arrive; told by the anchor, hosts drain by themselves, all at once.
             for host in self._state.observed.hosts:
                 await self._executor.end_host(self._hosting.terminate(host))
         return await asyncio.shield(self._stopped)
+
+    async def _takes_commands(self) -> bool:
+        """Ask the bus: one that froze a moment ago is not known as such yet."""
+        if self._state.observed.bus_connected and not await self._intake.is_bus_there():
+            await self._inbox.put(BusLost())
+            return False
+        return self._state.observed.bus_connected
 
     async def kill_hosts(self) -> None:
         """Kill every host now; nothing is drained any more."""
@@ -315,7 +322,7 @@ class Supervisor:
             async with asyncio.timeout(LEDGER_TIMEOUT_S):
                 ledgers = await self.streams()
         except (BusError, TimeoutError) as exc:
-            problem = f"the ledger could not be read: {exc or 'no answer in time'}"
+            problem = f"the ledger could not be read: {str(exc) or 'no answer in time'}"
         return StopReport(
             streams=tuple(ledgers),
             ok=not problem and all(ledger.adds_up for ledger in ledgers),

@@ -126,6 +126,17 @@ def test_a_frozen_valkey_is_called_disconnected_until_it_goes_on(config: Path) -
         assert_resumes(made, before)
 
 
+def test_a_stop_while_valkey_is_frozen_drains_hosts_and_says_that_no_ledger_was_read(config: Path) -> None:
+    with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
+        made.start("--mode", "multi").until_ready()
+        embedded(made).suspend()
+
+        assert made.interrupt() == 1
+        assert "The ledger could not be read: no answer in time" in made.output
+        assert "killed, not drained" not in made.output
+        made.assert_nothing_left()
+
+
 def test_a_valkey_that_refuses_to_write_is_called_disconnected(config: Path) -> None:
     with launched(config) as (made, before), connected(before) as client:
         client.config_set("maxmemory", 1)

@@ -57,21 +57,21 @@ class TestLeavingNothing:
         assert said == "True\n"
 
 
-class TestAdopted:
+class TestUnreaped:
     def test_the_oldest_ended_are_reaped_and_a_few_keep_their_exit_codes(self) -> None:
         said = run("""
             import os, subprocess
-            from control_plane.runtime.adopted import Adopted
+            from control_plane.runtime.unreaped import Unreaped
 
-            adopted = Adopted(kept=2, look_every_s=10.0)
+            unreaped = Unreaped(kept=2, look_every_s=10.0)
             started = [subprocess.Popen(["sh", "-c", "exit 3"]) for _ in range(5)]
             for process in started:
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-            adopted.reap(0.0)  # found
-            adopted.reap(9.0)  # not looked at
+            unreaped.reap(0.0)  # found
+            unreaped.reap(9.0)  # not looked at
             print(len(list(filter(os.path.exists, (f"/proc/{p.pid}" for p in started)))))
-            adopted.reap(10.0)
+            unreaped.reap(10.0)
             print([p.wait() for p in started])
-            adopted.reap(20.0)
+            unreaped.reap(20.0)
         """)
         assert said == "5\n[0, 0, 0, 3, 3]\n"

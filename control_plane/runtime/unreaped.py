@@ -15,7 +15,7 @@ ENDED_KEPT = 100
 LOOK_EVERY_S = 10.0
 
 
-class Adopted:
+class Unreaped:
     """Keeps the number of ended children that nobody waits for within a bound; call `reap` now and then."""
 
     def __init__(self, *, kept: int = ENDED_KEPT, look_every_s: float = LOOK_EVERY_S) -> None:
