@@ -20,6 +20,7 @@ EVENTS_SHOWN = 12
 TRACEBACK_LINES_SHOWN = 6
 _WIDTH = 160
 _SIGNAL = re.compile(r"\bsignal (\d+)\b")
+_LOG_HEADER = ("at", "level", "component", "replica", "label", "logger", "message", "exc", "detail")
 _WAITING = ("pending", "stopped")
 
 
@@ -181,7 +182,8 @@ def _traceback(events: Sequence[Json]) -> list[str]:
 
 
 def _log_line(line: Json) -> str:
-    return f"{_local(line['at'])}  {line['level']:<8} {line['message']}"
+    fields = "".join(f" {key}={value}" for key, value in line.items() if key not in _LOG_HEADER)
+    return f"{_local(line['at'])}  {line['level']:<8} {line['message']}{fields}"
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
