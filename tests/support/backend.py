@@ -135,9 +135,10 @@ class Backend:
 
         Valkey writes its title over its environment, so it is found through its command line.
         """
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
+        return [process for process in psutil.process_iter() if self.is_ours(process)]
 
-    def _is_ours(self, process: psutil.Process) -> bool:
+    def is_ours(self, process: psutil.Process) -> bool:
+        """Tell whether this backend started a process, and it still lives."""
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
