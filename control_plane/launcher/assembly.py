@@ -19,9 +19,10 @@ from control_plane.hosting import Hosting
 from control_plane.launch_options import LaunchReporter
 from control_plane.launcher.blueprint import Blueprint, stop_bound_s
 from control_plane.launcher.control_servers import Doors, serving
-from control_plane.launcher.launch import Interrupted, Launch, stop_signals
+from control_plane.launcher.launch import Interrupted, Launch
 from control_plane.launcher.leadership import Leadership
-from control_plane.launcher.succession import Legacy, Standing, let_signals_in
+from control_plane.launcher.signals import let_signals_in, stop_signals
+from control_plane.launcher.succession import Legacy, Standing
 from control_plane.runtime import clock
 from control_plane.runtime.ports import bind_public
 from control_plane.stores import LeaseTable, open_state

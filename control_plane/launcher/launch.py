@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-from collections.abc import Coroutine, Iterator
-from types import FrameType
+from collections.abc import Coroutine
 from typing import Any
 
 from contracts.errors import DECLARATION_CODES, CoplaneError, ExitCode, LaunchError, NotReadyInTime
 from contracts.status import ComponentStatus, ReplicaState, ReplicaStatus, StopReport
 from control_plane.launch_options import LaunchOptions, LaunchReporter
+from control_plane.launcher.signals import Ending
 from control_plane.logs import LogReader
 from control_plane.runtime import clock
 from control_plane.runtime.paths import RuntimeDir
@@ -24,61 +22,12 @@ from control_plane.supervisor import Supervisor
 
 log = logging.getLogger("coplane.launch")
 
-SIGNALS_TO_EXIT = 3
-
-
-def stop_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that ask for a stop; under `nohup` the end of the terminal does not."""
-    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    return (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hangs_up else ()))
-
 
 class Interrupted(LaunchError):
     """The user interrupted a launch before it was ready."""
 
     code = "E2012"
     exit_code = ExitCode.INTERRUPTED
-
-
-class Ending:
-    """What signals ask for: a stop, after that a forced one, and the third time the end of this process.
-
-    The third needs no event loop: a component that blocks the loop, or swallows its cancellation, must not
-    be able to hold the launch. What it leaves behind is cleaned up by the next launch.
-    """
-
-    def __init__(self) -> None:
-        self._signals = 0
-        self.asked = asyncio.Event()
-        self.forced = asyncio.Event()
-        self.reason = ""
-
-    def ask(self, reason: str) -> None:
-        """Ask for a stop; the second time, force it."""
-        if self.asked.is_set():
-            self.forced.set()
-        self.reason = self.reason or reason
-        self.asked.set()
-
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Let SIGINT, SIGTERM and SIGHUP ask."""
-        loop, numbers = asyncio.get_running_loop(), stop_signals()
-
-        def arrived(number: int, _frame: FrameType | None) -> None:
-            self._signals += 1
-            if self._signals >= SIGNALS_TO_EXIT:
-                os._exit(ExitCode.INTERRUPTED)
-            loop.call_soon_threadsafe(self.ask, signal.Signals(number).name)
-
-        for number in numbers:
-            loop.remove_signal_handler(number)
-        previous = {number: signal.signal(number, arrived) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 class Launch:
@@ -105,8 +54,14 @@ class Launch:
         self._stop_bound_s = stop_bound_s
         self.was_ready = again
         self._again = again
+        self._ending = Ending()
         self._began_s = clock.now_s()
         self._announced_failures: set[str] = set()
+
+    @property
+    def interrupted(self) -> bool:
+        """Tell whether a signal asked for the end."""
+        return self._ending.signalled
 
     async def conduct(self) -> int:
         """Wait until ready, then until somebody asks for a stop, then stop.
@@ -117,7 +72,7 @@ class Launch:
         Raises:
             LaunchError: the launch did not come about; everything is stopped again.
         """
-        ending = Ending()
+        ending = self._ending
         failure: CoplaneError | None = None
         with ending.on_signals():
             try:

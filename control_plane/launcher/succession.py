@@ -19,7 +19,6 @@ import psutil
 from contracts.errors import CoplaneError
 from control_plane.core import State
 from control_plane.launcher.control_servers import Doors
-from control_plane.launcher.launch import stop_signals
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public
 from control_plane.runtime.remains import Remains
@@ -118,13 +117,3 @@ class Deaths:
         """Note a death; tell whether there were more than `MAX_DEATHS` within `WINDOW_S`."""
         self.at_s.append(now_s)
         return len(self.at_s) > MAX_DEATHS and now_s - self.at_s[0] <= WINDOW_S
-
-
-def hold_signals() -> None:
-    """Keep signals that ask for a stop waiting, while there is no event loop that could heed them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
-
-
-def let_signals_in() -> None:
-    """Heed them again, those that waited first."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())

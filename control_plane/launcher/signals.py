@@ -1,0 +1,82 @@
+"""Signals of a launch: the first asks for a stop, a second one forces it, a third ends the process.
+
+None is lost while one event loop ends and the next begins: those that come meanwhile are kept waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from contracts.errors import ExitCode
+
+SIGNALS_TO_EXIT = 3
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask for a stop; under `nohup` the end of the terminal does not."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hangs_up else ()))
+
+
+def hold_signals() -> None:
+    """Keep signals that ask for a stop waiting, while there is no event loop that could heed them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+
+
+def let_signals_in() -> None:
+    """Heed them again, those that waited first."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
+
+
+class Ending:
+    """What signals ask for: a stop, after that a forced one, and the third time the end of this process.
+
+    The third needs no event loop: a component that blocks the loop, or swallows its cancellation, must not
+    be able to hold the launch. What it leaves behind is cleaned up by the next launch.
+    """
+
+    def __init__(self) -> None:
+        self._signals = 0
+        self.asked = asyncio.Event()
+        self.forced = asyncio.Event()
+        self.reason = ""
+
+    @property
+    def signalled(self) -> bool:
+        """Tell whether a signal came, although the event loop may not have heeded it any more."""
+        return self._signals > 0
+
+    def ask(self, reason: str) -> None:
+        """Ask for a stop; the second time, force it."""
+        if self.asked.is_set():
+            self.forced.set()
+        self.reason = self.reason or reason
+        self.asked.set()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Let SIGINT, SIGTERM and SIGHUP ask; where the block is cancelled, they are held from then on."""
+        loop, numbers = asyncio.get_running_loop(), stop_signals()
+
+        def arrived(number: int, _frame: FrameType | None) -> None:
+            self._signals += 1
+            if self._signals >= SIGNALS_TO_EXIT:
+                os._exit(ExitCode.INTERRUPTED)
+            loop.call_soon_threadsafe(self.ask, signal.Signals(number).name)
+
+        for number in numbers:
+            loop.remove_signal_handler(number)
+        previous = {number: signal.signal(number, arrived) for number in numbers}
+        try:
+            yield
+        except asyncio.CancelledError:
+            hold_signals()  # until it is known what follows: a stop, or a new beginning
+            raise
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
