@@ -9,7 +9,7 @@ from typing import Any
 from contracts.specs import GATEWAY, HostSpec
 from control_plane.hosting import Adopted, Exited
 from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
-from control_plane.runtime.anchor_protocol import HostGone
+from control_plane.runtime.anchor_protocol import HostGone, Stopping
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.remains import Remains
 
@@ -69,10 +69,13 @@ class AnchoredHosting:
         """Iterate over the ends of hosts.
 
         Raises:
-            AnchorGone: it has died.
+            AnchorGone: it has died, or was told to end by somebody else.
         """
+        ending = False
         async for event in self._anchor.events():
-            if isinstance(event, HostGone):
+            ending = ending or isinstance(event, Stopping)
+            # With an anchor that ends, all its hosts do, and that is the end of none by itself.
+            if isinstance(event, HostGone) and not ending:
                 if self._pids.get(event.host) == event.pid:
                     del self._pids[event.host]
                 yield Exited(event.host, event.pid, event.exit_code, event.signal)

@@ -36,6 +36,7 @@ from control_plane.runtime.anchor_protocol import (
     SignalHost,
     Spawn,
     Spawned,
+    Stopping,
     Welcome,
     read_answer,
     to_line,
@@ -212,7 +213,7 @@ class _Wire(asyncio.Protocol):
             self.close()
 
     def _take(self, message: Answer | AnchorEvent) -> None:
-        if isinstance(message, HostGone | BusGone | BusStarted):
+        if isinstance(message, HostGone | BusGone | BusStarted | Stopping):
             self._events.put_nowait(message)
             if self._events.qsize() >= EVENTS_QUEUED and self._transport is not None:
                 self._transport.pause_reading()

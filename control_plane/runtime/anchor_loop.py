@@ -37,6 +37,7 @@ from control_plane.runtime.anchor_protocol import (
     SignalHost,
     Spawn,
     Spawned,
+    Stopping,
     Welcome,
 )
 from control_plane.runtime.paths import RuntimeDir
@@ -119,6 +120,7 @@ class Anchor:
 
     def _signalled(self, _events: int) -> None:
         if signal.SIGTERM in self._wakeup.recv(4096):
+            self._door.tell(Stopping(reason="SIGTERM"))
             self._stop("SIGTERM")
 
     def _leave(self) -> None:

@@ -187,8 +187,15 @@ class BusStarted(Record):
     pid: int
 
 
+class Stopping(Record):
+    """The anchor stops although its controller did not ask for it: what ends from now on was told to."""
+
+    type: Literal["stopping"] = "stopping"
+    reason: str
+
+
 Answer = Welcome | Spawned | Done | Refused
-AnchorEvent = HostGone | BusGone | BusStarted
+AnchorEvent = HostGone | BusGone | BusStarted | Stopping
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _FROM_ANCHOR: TypeAdapter[Answer | AnchorEvent] = TypeAdapter(

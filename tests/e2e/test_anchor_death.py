@@ -42,12 +42,17 @@ def until_ready_again(made: Backend, before: dict[str, Any]) -> dict[str, Any]:
         raise AssertionError(f"{exc}\n{made.output}\n{made.status()}") from exc
 
 
-@pytest.mark.parametrize("mode", ["multi", "hybrid"])
-def test_everything_is_ready_again_with_new_processes_below_the_same_launch(mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "number"),
+    [("multi", signal.SIGKILL), ("hybrid", signal.SIGKILL), ("multi", signal.SIGTERM)],
+    ids=["multi", "hybrid", "told to end"],
+)
+def test_everything_is_ready_again_with_new_processes_below_the_same_launch(mode: str, number: int) -> None:
+    """Hosts that ended in order because their anchor did have not finished by themselves."""
     with backend() as novel:
         before = novel.start("--mode", mode).until_ready()
 
-        kill_anchor(novel, before)
+        os.kill(anchor_of(novel, before), number)
         after = until_ready_again(novel, before)
 
         assert not set(pids(before).values()) & set(pids(after).values())
