@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar, cast
+
+E = TypeVar("E", bound=BaseException)
 
 # Failures that no restart mends, because a component's declaration is wrong: a launch is refused for them.
 DECLARATION_CODES = frozenset({"E2002", "E2003", "E2004", "E2005", "E5001"})
@@ -141,6 +143,14 @@ _FAMILIES: dict[str, type[CoplaneError]] = {
     "E4": BusError,
     "E5": ComponentError,
 }
+
+
+def first_of(errors: BaseExceptionGroup[E]) -> E:
+    """Return the first exception in a group, however deep."""
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return cast("E", found)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from contracts.errors import ExitCode
-from control_plane.choice import choose
 from control_plane.cli.show import Cell, Style, print_json, table
 from control_plane.core.graph import order
 from control_plane.core.placement import place
 from control_plane.launch_options import LaunchOptions
+from control_plane.launcher.choice import choose
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from control_plane.cli.show import show_error
 VERBS = (
     "launch",
     "status",
+    "why",
     "start",
     "stop",
     "restart",

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from pydantic_core import to_jsonable_python
 
 from contracts.component import AsgiApp, Component, ComponentContext, Receive, Scope, Send, ServesAsgi
-from contracts.errors import DECLARATION_CODES, ComponentError, CoplaneError
+from contracts.errors import DECLARATION_CODES, ComponentError, CoplaneError, first_of
 from contracts.specs import ReplicaSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
@@ -195,9 +195,9 @@ class Replica:
                 finally:
                     await self._close(self._instance)
         except* CoplaneError as errors:
-            self._fail(_first(errors))
+            self._fail(first_of(errors))
         except* (Exception, SystemExit) as errors:
-            self._fail(self._fault("E5013", "crashed with", _first(errors)))
+            self._fail(self._fault("E5013", "crashed with", first_of(errors)))
         finally:
             self._instance = None
             if self.state is not ReplicaState.FAILED:
@@ -371,10 +371,3 @@ def _named(app: AsgiApp, replica: str) -> AsgiApp:
         await app(scope, receive, send)
 
     return answer
-
-
-def _first(errors: BaseExceptionGroup[Any]) -> Any:
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found

@@ -16,9 +16,9 @@ import pytest
 
 from contracts.errors import BusError, ControlError, NoControlPlane, NotDoneInTime
 from contracts.messages import RestartRequest, ScaleRequest
-from control_plane import control_servers
 from control_plane.api.app import create_app
 from control_plane.cli.client import ControlClient
+from control_plane.launcher import control_servers
 from control_plane.runtime.paths import RuntimeDir
 from tests.support.fake_control_plane import LEDGER, REPORT, FakeController, serving, status
 from tests.support.wait import eventually

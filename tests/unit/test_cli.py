@@ -179,7 +179,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 class TestImports:
-    @pytest.mark.parametrize("argv", ["status", "stop", "streams", "events", "restart writer"])
+    @pytest.mark.parametrize("argv", ["status", "stop", "streams", "events", "restart writer", "why writer"])
     def test_asking_the_control_plane_loads_nothing_heavy(self, argv: str) -> None:
         code = (
             "import sys; from control_plane.cli.main import main; main(sys.argv[2:]); "

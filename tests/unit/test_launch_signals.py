@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.launch import stop_signals
+from control_plane.launcher.launch import stop_signals
 
 
 @pytest.mark.parametrize(("handler", "listens"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.errors import BusError, LaunchError
 from contracts.state import Lease
-from control_plane.leadership import LEASE, TTL_S, Leadership
+from control_plane.launcher.leadership import LEASE, TTL_S, Leadership
 from control_plane.stores import MemoryState
 from control_plane.stores.leases import Grant
 from tests.support.wait import eventually
@@ -120,7 +120,7 @@ async def test_a_lease_that_ran_out_or_was_lost_with_the_bus_is_taken_again(bus:
 async def test_keeping_the_lease_outlives_a_bus_that_is_away(
     bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_plane.leadership.TTL_S", 0.06)
+    monkeypatch.setattr("control_plane.launcher.leadership.TTL_S", 0.06)
     leader = launch(bus, tmp_path)
     await leader.take()
     bus.away = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.succession import Deaths
+from control_plane.launcher.succession import Deaths
 
 
 class TestDeaths:

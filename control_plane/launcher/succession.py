@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from contracts.errors import CoplaneError
-from control_plane.control_servers import Doors
 from control_plane.core import State
-from control_plane.launch import stop_signals
+from control_plane.launcher.control_servers import Doors
+from control_plane.launcher.launch import stop_signals
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public
 from control_plane.runtime.remains import Remains

@@ -1,0 +1,39 @@
+"""A backend in this process: what single mode is."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from control_plane.launch_options import LaunchReporter
+from control_plane.launcher.assembly import bind_gateway, conduct, open_bus, prepare, run_loop
+from control_plane.launcher.blueprint import Blueprint
+from control_plane.launcher.succession import Standing
+from control_plane.runtime import children, host_logging
+from control_plane.runtime.ports import url_of
+
+
+def run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
+    blueprint.runtime.clean_stale()
+    standing = Standing(public=bind_gateway(blueprint))
+    handler = host_logging.configure(blueprint.runtime.logs, label="control")
+    sys.path.insert(0, str(blueprint.runtime.project))
+    try:
+        with host_logging.prints_to_log(), children.leaving_nothing():
+            return run_loop(_serve_inline(blueprint, reporter, standing))
+    finally:
+        host_logging.release(handler)
+        standing.close()
+
+
+async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, standing: Standing) -> int:
+    from control_plane.hosting.inline import InlineHosting
+
+    public = standing.public
+    assert public is not None
+    async with open_bus(blueprint) as bus, asyncio.TaskGroup() as tasks:
+        hosting = InlineHosting(
+            blueprint.runtime, transport=bus.transport, state=bus.state, public_socket=public, tasks=tasks
+        )
+        prepared = await prepare(blueprint, reporter, bus, hosting, url_of(public), standing)
+        return await conduct(blueprint, prepared)
