@@ -13,7 +13,7 @@ from random import Random
 
 ISOLATED = "isolated"
 FIRST_FAULT_S = 3.0
-MEAN_GAP_S = 6.0
+MEAN_GAP_S = 4.0
 SHORTEST_GAP_S = 0.3
 LONGEST_GAP_S = 25.0
 LONGEST_PAUSE_S = 8.0  # past three heartbeats: a host is taken for hung then, and replaced
