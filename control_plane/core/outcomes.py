@@ -43,11 +43,16 @@ def concluded(state: State, at: Moment) -> tuple[State, tuple[Conclude, ...]]:
 
 def _ends(state: State, at: Moment) -> Iterator[Conclude]:
     for request in state.open_requests:
-        settled = is_settled(state, component=request.component)
-        if settled or is_blocked(state, request.component):
+        if _is_over(state, request.component) or is_blocked(state, request.component):
             yield _conclude(request, _failure(state, request))
         elif is_due(request.deadline_s, at.now_s):
             yield _conclude(request, _late(request))
+
+
+def _is_over(state: State, component: str) -> bool:
+    """Return whether waiting longer changes nothing; a surge replica has to be gone again."""
+    rolling = state.desired.components[component].rolling
+    return not rolling and is_settled(state, component=component)
 
 
 def _conclude(request: OpenRequest, error: Mapping[str, Any] | None) -> Conclude:

@@ -27,12 +27,14 @@ class Core:
         self.now_s = 0.0
         self.wake_at_s: float | None = None
         self.answer: Answer | None = None
+        self.answers: list[Effect] = []
 
     def tell(self, event: Input, *, after_s: float = 0.0) -> tuple[Effect, ...]:
         """Reduce an input some time after the last one, plan, and issue the plan."""
         self.now_s += after_s
         self.state, answers = reduce(self.state, event, now_s=self.now_s)
         self.answer = next((effect for effect in answers if isinstance(effect, Answer)), None)
+        self.answers += answers
         made = plan(self.state, now_s=self.now_s)
         for effect in made.effects:
             self.state, _ = reduce(self.state, Issued(effect), now_s=self.now_s)

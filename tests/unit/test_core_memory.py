@@ -1,0 +1,120 @@
+"""What outlives a control plane: what operators wanted, and the crash histories."""
+
+from __future__ import annotations
+
+import json
+
+from contracts.messages import MoveRequest, RestartRequest, ScaleRequest, StopRequest
+from contracts.specs import Settings
+from contracts.status import ReplicaState
+from control_plane.core import HostExited, HostSpawned, Memory, StopHost, initial_state, recalled, remembered
+from tests.support.core_steps import Core, component
+
+S = ReplicaState
+
+
+def started(**fields: object) -> Core:
+    core = Core(component("writer", **fields), component("critic", group="agents"))
+    core.wait(0)
+    core.run("h1-1", "writer-1")
+    core.run("h1-2", "critic-1")
+    return core
+
+
+def taken_over(core: Core) -> Core:
+    """Return the core of the next control plane, which has heard nothing yet."""
+    memory = Memory.from_json(json.loads(json.dumps(remembered(core.state).as_json())))
+    specs = [wanted.spec for wanted in core.state.desired.components.values()]
+    after = Core(*specs, epoch=2)
+    settings = Settings(components={spec.name: spec for spec in specs})
+    after.state = recalled(initial_state(settings, core.state.desired.mode, epoch=2), memory)
+    after.now_s = core.now_s
+    for host_id, host in core.state.observed.hosts.items():
+        given = tuple((name, core.replica(name).component) for name in host.replicas)
+        after.tell(HostSpawned(host_id, 1, given, host.key))
+    return after
+
+
+def test_a_first_launch_remembers_nothing() -> None:
+    assert Memory.from_json({}) == Memory()
+    core = Core(component("writer"))
+    assert recalled(core.state, Memory()) == core.state
+
+
+def test_what_was_stopped_scaled_and_moved_stays_so() -> None:
+    core = started()
+    core.tell(StopRequest(component="critic"))
+    core.tell(ScaleRequest(component="writer", replicas=3))
+    core.tell(MoveRequest(component="writer", to="agents"))
+    wanted = taken_over(core).state.desired.components
+    assert not wanted["critic"].running
+    assert wanted["writer"].replicas == 3
+    assert wanted["writer"].place == "agents"
+
+
+def test_what_had_failed_is_not_started_again() -> None:
+    core = started(restart={"max_restarts": 0})
+    core.move("h1-1", "writer-1", S.FAILED)
+    after = taken_over(core)
+    assert after.beat("h1-1", {"writer-1": S.FAILED}) == (StopHost("h1-1"),)
+    assert after.replica("writer-1").state is S.FAILED
+    assert "crash loop" in (after.replica("writer-1").reason or "")
+
+
+def test_a_countdown_goes_on() -> None:
+    core = started(restart={"backoff_s": 8})
+    for _ in range(2):
+        core.tell(HostExited(core.replica("writer-1").host or "", 1, signal=9))
+        core.now_s += 1
+    due_s = core.replica("writer-1").retry_at_s
+    assert due_s is not None
+    after = taken_over(core)
+    assert after.replica("writer-1").state is S.BACKOFF
+    assert after.wake_at_s == due_s
+
+
+def test_crashes_before_and_after_count_together() -> None:
+    core = started(restart={"max_restarts": 1})
+    core.tell(HostExited("h1-1", 1, signal=9))
+    core.run("h1-3", "writer-1")
+    after = taken_over(core)
+    after.beat("h1-3", {"writer-1": S.READY})
+    after.tell(HostExited("h1-3", 1, signal=9))
+    assert after.replica("writer-1").state is S.FAILED
+
+
+def test_what_had_finished_is_not_started_again() -> None:
+    core = started()
+    core.tell(HostExited("h1-1", 1, exit_code=0))
+    after = taken_over(core)
+    assert after.beat("h1-2", {"critic-1": S.READY}) == ()
+    assert after.replica("writer-1").finished
+
+
+def test_a_restart_goes_on_where_it_was() -> None:
+    core = started()
+    core.tell(RestartRequest(component="writer", request_id="a"))
+    core.run("h1-3", "writer-2")
+    after = taken_over(core)
+    after.beat("h1-1", {"writer-1": S.READY})
+    (stop,) = after.beat("h1-3", {"writer-2": S.READY})
+    assert stop.replica == "writer-1"
+    assert [request.id for request in after.state.open_requests] == ["a"]
+
+
+def test_the_same_request_told_to_both_control_planes_acts_once() -> None:
+    core = started()
+    core.tell(ScaleRequest(component="writer", replicas=2, request_id="a"))
+    after = taken_over(core)
+    after.tell(ScaleRequest(component="writer", replicas=1))
+    after.tell(ScaleRequest(component="writer", replicas=2, request_id="a"))
+    assert after.state.desired.components["writer"].replicas == 1
+
+
+def test_a_host_that_has_not_spoken_yet_is_not_ended_although_nothing_it_was_made_with_is_wanted() -> None:
+    """It may have taken in more since it was made."""
+    core = Core(component("writer"), component("critic", group="agents"), epoch=2)
+    core.tell(HostSpawned("h1-7", 1, (("critic-2", "critic"),), "critic-1"))
+    assert all(effect.host != "h1-7" for effect in core.wait(1))
+    core.beat("h1-7", {"critic-1": S.READY})
+    assert core.replica("critic-1").host == "h1-7"
