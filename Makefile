@@ -2,6 +2,8 @@
 #
 #   make run                     install, then `ctl launch`; ARGS="--mode multi" passes options on
 #   make test                    every test, with coverage of all processes; fails under 90 %
+#   make chaos                   faults at random for 30 minutes: MINUTES=30 SEED=1, or FAULTS=200
+#   make soak                    20 minutes under load, and nothing may grow: MINUTES=20
 #   make test-fast               the tests that need no servers and few seconds
 #   make PYTHON=python3.13 run   choose the interpreter of a new .venv
 
@@ -13,9 +15,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 FAST_TESTS := tests/unit tests/property tests/architecture
-SLOW_TESTS := tests/conformance tests/integration tests/e2e
+SLOW_TESTS := tests/conformance tests/integration tests/e2e tests/chaos
 
-.PHONY: run test test-fast test-all-pythons lint bench bench-recovery clean
+.PHONY: run test test-fast test-all-pythons lint bench bench-recovery chaos soak clean
 
 run: $(INSTALLED)
 	@$(BIN)/ctl launch $(ARGS)
@@ -53,6 +55,13 @@ bench: $(INSTALLED_DEV)
 # Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; takes some minutes.
 bench-recovery: $(INSTALLED_DEV)
 	$(BIN)/python -m perf.recovery $(ARGS)
+
+chaos: $(INSTALLED_DEV)
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(ARGS)
+
+soak: $(INSTALLED_DEV)
+	$(BIN)/python -m perf.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .ctl build dist *.egg-info node_modules htmlcov

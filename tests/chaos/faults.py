@@ -103,9 +103,7 @@ class Saboteur:
     async def _replace_control_plane(self, injected: Injected) -> None:
         stage = self._stage
         injected.note = f"process {stage.launch_pid}"
-        self._signal(injected, stage.launch_pid, signal.SIGKILL)
-        assert stage.novel.launch is not None
-        await asyncio.to_thread(stage.novel.launch.wait)
+        await stage.end_launch()
         await asyncio.sleep(injected.fault.lasts_s)
         stage.launch()
         await eventually(stage.status, BACK_WITHIN_S, every_s=0.05)

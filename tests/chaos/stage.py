@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,10 @@ PATIENT = {
 ECHO = '\n[components.echo]\nuse = "tests.support.echo:Echo"\ngroup = "writing"\n'
 
 
-def write_config(folder: Path) -> Path:
+def write_config(folder: Path, adapt: Callable[[str], str]) -> Path:
     """Write the demo's configuration with `Echo` beside the agents, for WebSockets and endless streams."""
     path = folder / "ctl.toml"
-    path.write_text(DEMO.read_text().replace("\n[profiles.", f"{ECHO}\n[profiles.", 1))
+    path.write_text(adapt(DEMO.read_text().replace("\n[profiles.", f"{ECHO}\n[profiles.", 1)))
     return path
 
 
@@ -57,11 +57,12 @@ class Wanted:
 class Stage:
     """A backend in multi mode, over its sockets: no `ctl` is spawned to ask it something."""
 
-    def __init__(self, folder: Path) -> None:
-        self.novel = Backend(write_config(folder), env={**PATIENT, "PYTHONPATH": str(REPOSITORY)})
+    def __init__(self, folder: Path, *, adapt: Callable[[str], str] = str) -> None:
+        self.novel = Backend(write_config(folder, adapt), env={**PATIENT, "PYTHONPATH": str(REPOSITORY)})
         self.wanted = Wanted()
         self.url = ""
         self._bus_url = f"unix://{self.novel.home}/bus.sock"
+        self.in_charge = False
         self._launches = 0
         self._control: aiohttp.ClientSession
 
@@ -90,6 +91,7 @@ class Stage:
                 shutil.move(printed, self.novel.home / f"launch-{self._launches}.{name}")
         self._launches += 1
         self.novel.start("--mode", "multi")
+        self.in_charge = True
 
     @property
     def launch_pid(self) -> int:
@@ -97,11 +99,19 @@ class Stage:
         assert self.novel.launch is not None
         return self.novel.launch.pid
 
-    @property
-    def launch_ended(self) -> int | None:
-        """The exit code of the launch, if it is over."""
+    async def end_launch(self) -> None:
+        """Kill `ctl launch` as a crash would."""
         assert self.novel.launch is not None
-        return self.novel.launch.poll()
+        self.in_charge = False
+        self.novel.launch.kill()
+        await asyncio.to_thread(self.novel.launch.wait)
+
+    @property
+    def deserted(self) -> str:
+        """How the launch ended, if it did so by itself."""
+        assert self.novel.launch is not None
+        code = self.novel.launch.poll()
+        return "" if code is None or not self.in_charge else f"exit code {code}: {self.novel.output[-1000:]}"
 
     # Asking.
 

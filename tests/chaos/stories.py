@@ -76,6 +76,7 @@ class Readers:
         self._free = asyncio.Semaphore(READERS)
         self._reading: dict[str, asyncio.Task[None]] = {}
         self.stories: list[Story] = []
+        self._asked = 0
         self.closed = asyncio.Event()
 
     async def run(self) -> None:
@@ -85,11 +86,20 @@ class Readers:
         async with asyncio.TaskGroup() as tasks:
             began_s = time.monotonic()
             while not self.closed.is_set():
-                number = len(self.stories)
+                number = self._asked
                 await asyncio.sleep(began_s + number / self._per_s - time.monotonic())
                 await self._free.acquire()
+                self._asked += 1
                 self.stories.append(Story(f"story-{number}", number % DIFFERENT_STORIES))
                 self._reading[self.stories[-1].key] = tasks.create_task(self._read(self.stories[-1]))
+
+    def take_done(self) -> list[Story]:
+        """Return the stories that were read, or never will be, and forget them."""
+        done = [story for story in self.stories if story.problem or story.finished_s < self._now_s()]
+        for story in done:
+            self.stories.remove(story)
+            del self._reading[story.key]
+        return done
 
     def give_up(self) -> None:
         """Wait no longer for stories that were asked for before the bus was emptied."""

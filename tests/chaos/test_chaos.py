@@ -8,7 +8,7 @@ from tests.chaos.driver import run_chaos
 from tests.chaos.schedule import Kind, make_schedule
 from tests.chaos.stage import COMPONENTS, PLACES
 
-SEED = 1
+SEED = 35
 FAULTS = 24
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(420)]
