@@ -52,6 +52,7 @@ class Announcer:
         self._waiting = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._last_was_sent = True
         self.dropped = 0
 
     def announce(self, message: Message) -> None:
@@ -72,19 +73,20 @@ class Announcer:
             self._idle.set()
 
     async def flush(self, *, timeout_s: float) -> bool:
-        """Wait until nothing is queued, at most `timeout_s`; return whether all of it was sent."""
-        dropped = self.dropped
+        """Wait until nothing is queued, at most `timeout_s`; return whether the last of it was sent."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            return False
-        return self.dropped == dropped
+            return False  # what waits is sent, or dropped and counted, later
+        return self._last_was_sent
 
     async def _send(self, message: Message) -> None:
+        self._last_was_sent = False
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._transport.append_log(self._stream, to_fields(message), max_len=EVENTS_KEPT)
+            self._last_was_sent = True
         except (BusError, TimeoutError):
             self.dropped += 1
         except ValueError as exc:  # text or a value that has no wire form
