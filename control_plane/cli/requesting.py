@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import queue
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,23 +39,21 @@ def request(args: argparse.Namespace, action: str, wishes: dict[str, dict[str, A
     client = control_client(args)
     choose(client.get("/v1/components"), list(wishes))  # a typo in the last name must not leave half done
 
-    def ask(wish: tuple[str, dict[str, Any]]) -> _Outcome:
-        return _ask(client, action, *wish, timeout_s=args.timeout)
-
-    with ThreadPoolExecutor(max_workers=max(1, len(wishes))) as pool:
-        outcomes = []
-        for outcome in pool.map(ask, wishes.items()):
-            outcomes.append(outcome)
-            if not args.json and outcome.error is None:
-                print(f"{outcome.component}: {action} done in {outcome.duration_s:.1f} s", flush=True)
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    for outcome in failed[1:]:
-        if not args.json and outcome.error is not None:
-            show_error(outcome.error, as_json=False)
-    if failed and failed[0].error is not None:
-        raise failed[0].error
+    failed: list[CoplaneError] = []
+    answers = []
+    for outcome in _outcomes(client, action, wishes, timeout_s=args.timeout):
+        if outcome.error is not None:
+            failed.append(outcome.error)
+            continue
+        answers.append(outcome.answer)
+        if not args.json:
+            print(f"{outcome.component}: {action} done in {outcome.duration_s:.1f} s", flush=True)
     if args.json:
-        print_json([outcome.answer for outcome in outcomes])
+        print_json(answers)
+    for error in failed[1:]:
+        show_error(error, as_json=args.json)
+    if failed:
+        raise failed[0]
     return ExitCode.DONE
 
 
@@ -63,6 +63,22 @@ class _Outcome:
     duration_s: float
     answer: Any = None
     error: CoplaneError | None = None
+
+
+def _outcomes(
+    client: ControlClient, action: str, wishes: dict[str, dict[str, Any]], *, timeout_s: float
+) -> Iterator[_Outcome]:
+    """Ask for all at the same time; yield what came of each as it comes."""
+    done: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+
+    def ask(name: str, body: dict[str, Any]) -> None:
+        done.put(_ask(client, action, name, body, timeout_s=timeout_s))
+
+    for wish in wishes.items():
+        # Daemons: Ctrl+C ends the command at once, and leaves what was asked for to the control plane.
+        threading.Thread(target=ask, args=wish, daemon=True).start()
+    for _ in wishes:
+        yield done.get()
 
 
 def _ask(

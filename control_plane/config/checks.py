@@ -98,7 +98,7 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
 
 def _odd_groups(settings: Settings) -> Iterator[ConfigError]:
     used = {spec.group for spec in settings.components.values() if spec.group}
-    for name in settings.groups.keys() - used:
+    for name in sorted(settings.groups.keys() - used):
         yield _contradiction(
             f"groups.{name} is declared, and no component has this group",
             why=did_you_mean(name, used),

@@ -72,10 +72,12 @@ def _adopted(state: State, event: HostSpawned, at: Moment) -> State:
     known = [(replica, name) for replica, name in event.replicas if name in state.desired.components]
     if not known:
         return state
+    generations = []
     for replica, name in known:
         # What is remembered of it stays; whether it runs, its host will say.
         record = state.observed.replicas.get(replica) or ReplicaRecord(name)
         generation = record.generation or state.desired.components[name].generation
+        generations.append(generation)
         state = state.with_replica(replica, replace(record, host=event.host, generation=generation))
     replicas = tuple(replica for replica, _ in known)
     host = HostRecord(
@@ -84,7 +86,7 @@ def _adopted(state: State, event: HostSpawned, at: Moment) -> State:
         components=frozenset(name for _, name in known),
         adopted=True,
         pid=event.pid,
-        generation=state.desired.components[known[0][1]].generation,
+        generation=min(generations),
         spawned_at_s=at.now_s,
         last_seen_s=at.now_s,
         deadline_s=at.now_s + spawn_limit_s(state, replicas),

@@ -56,14 +56,20 @@ def _start(state: State, effect: SendStart, at: Moment) -> State:
     if _is_resent(record, effect.command_id):
         return _resent(state, effect.replica, record, at)
     host = state.observed.hosts[effect.host]
-    if effect.replica not in host.replicas:
-        state = state.with_host(effect.host, replace(host, replicas=(*host.replicas, effect.replica)))
+    generation = state.desired.components[effect.component].generation
+    # A host in which new replicas start beside the old ones is as new as they are.
+    host = replace(
+        host,
+        replicas=tuple(dict.fromkeys((*host.replicas, effect.replica))),
+        generation=max(host.generation, generation),
+    )
+    state = state.with_host(effect.host, host)
     started = move(
         record,
         ReplicaState.STARTING,
         at,
         host=effect.host,
-        generation=state.desired.components[effect.component].generation,
+        generation=generation,
         since_s=at.now_s,
         started_at_s=at.now_s,
         retry_at_s=None,

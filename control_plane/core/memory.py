@@ -106,7 +106,9 @@ def recalled(state: State, memory: Memory) -> State:
     for replica, history in memory.replicas.items():
         if history.component in state.desired.components:
             state = state.with_replica(replica, _record(history))
-    return replace(state, open_requests=memory.open_requests, known_requests=memory.known_requests)
+    declared = state.desired.components
+    still_open = tuple(request for request in memory.open_requests if request.component in declared)
+    return replace(state, open_requests=still_open, known_requests=memory.known_requests)
 
 
 def _history(record: ReplicaRecord) -> RememberedReplica:

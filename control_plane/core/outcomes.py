@@ -5,9 +5,9 @@ It is done when what was asked for is so, and failed when it cannot become so, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Final
 
 from contracts.errors import ControlError
 from contracts.messages import AnyRequest
@@ -15,10 +15,12 @@ from contracts.status import ReplicaState
 from control_plane.core.deadlines import is_due
 from control_plane.core.effects import Conclude
 from control_plane.core.inputs import Moment
-from control_plane.core.questions import is_wanted, replicas_of_component
+from control_plane.core.questions import is_down_wanted, is_unheard, is_wanted, replicas_of_component
 from control_plane.core.rollouts import is_blocked
 from control_plane.core.state import REQUESTS_KEPT, OpenRequest, State
 from control_plane.core.status import is_settled
+
+_REPLACING: Final = frozenset({"restart", "move"})
 
 
 def opened(state: State, request: AnyRequest, at: Moment) -> State:
@@ -43,23 +45,32 @@ def concluded(state: State, at: Moment) -> tuple[State, tuple[Conclude, ...]]:
 
 def _ends(state: State, at: Moment) -> Iterator[Conclude]:
     for request in state.open_requests:
-        if _is_over(state, request.component) or is_blocked(state, request.component):
+        if _is_over(state, request):
             yield _conclude(request, _failure(state, request))
         elif is_due(request.deadline_s, at.now_s):
             yield _conclude(request, _late(request))
 
 
-def _is_over(state: State, component: str) -> bool:
-    """Return whether waiting longer changes nothing; a surge replica has to be gone again."""
-    rolling = state.desired.components[component].rolling
-    return not rolling and is_settled(state, component=component)
+def _is_over(state: State, request: OpenRequest) -> bool:
+    """Return whether waiting longer changes nothing for whoever asked."""
+    if any(is_unheard(host) for host in state.observed.hosts.values()):
+        return False  # What runs is known when those that were taken over have spoken.
+    if request.kind in _REPLACING and state.desired.components[request.component].rolling:
+        return is_blocked(state, request.component)
+    return is_settled(state, component=request.component)
 
 
-def _conclude(request: OpenRequest, error: Mapping[str, Any] | None) -> Conclude:
-    return Conclude(request.id, request.kind, request.component, error)
+def _conclude(request: OpenRequest, error: ControlError | None) -> Conclude:
+    return Conclude(
+        request.id, request.kind, request.component, error.as_dict() if error is not None else None
+    )
 
 
-def _failure(state: State, request: OpenRequest) -> dict[str, Any] | None:
+def _failure(state: State, request: OpenRequest) -> ControlError | None:
+    is_down = is_down_wanted(state, request.component)
+    if is_down != (request.kind == "stop"):
+        later = "stop" if is_down else "start"
+        return ControlError(f"'{request.kind} {request.component}' was overtaken by a {later}", code="E3003")
     failed = [
         f"'{replica}': {record.reason or 'no reason was given'}"
         for replica, record in replicas_of_component(state, request.component)
@@ -73,12 +84,12 @@ def _failure(state: State, request: OpenRequest) -> dict[str, Any] | None:
         why="; ".join(failed) + kept,
         fix=f"see `ctl why {request.component}`",
         code="E3003",
-    ).as_dict()
+    )
 
 
-def _late(request: OpenRequest) -> dict[str, Any]:
+def _late(request: OpenRequest) -> ControlError:
     return ControlError(
         f"'{request.kind} {request.component}' was accepted, but not done in time",
         fix=f"see `ctl why {request.component}` for what it waits for",
         code="E3004",
-    ).as_dict()
+    )

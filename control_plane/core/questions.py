@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from contracts.specs import ComponentSpec
 from contracts.status import ReplicaState
-from control_plane.core.placement import LOCAL_KEY, host_key, replica_id, replica_ids
+from control_plane.core.placement import LOCAL_KEY, host_key, replica_ids
 from control_plane.core.state import (
     CommandKind,
     DesiredComponent,
@@ -53,11 +53,6 @@ def is_stale(state: State, record: ReplicaRecord) -> bool:
 def wanted_ids(wanted: DesiredComponent) -> tuple[str, ...]:
     """Return the ids of the replicas that the component is to have while it runs, a surge one included."""
     return replica_ids(wanted.spec.name, wanted.replicas + wanted.rolling)
-
-
-def is_surge(wanted: DesiredComponent, replica: str) -> bool:
-    """Return whether the replica is there only while the others are replaced one by one."""
-    return wanted.rolling and replica == replica_id(wanted.spec.name, wanted.replicas + 1)
 
 
 def placed(state: State, key: str) -> tuple[tuple[str, str], ...]:

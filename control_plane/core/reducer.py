@@ -46,10 +46,8 @@ def reduce(
     """Return the state after the input, and the answers and outcomes that are due at once."""
     at = Moment(now_s, jitter)
     after, answers = _step(state, event, at)
-    after, outcomes = concluded(followed(state, after), at)
-    # What a replacement came to is told before it is forgotten, and its end may be what was waited for.
-    after, more_outcomes = concluded(advanced(after), at)
-    return after, (*answers, *outcomes, *more_outcomes)
+    after, outcomes = concluded(advanced(followed(state, after)), at)
+    return after, (*answers, *outcomes)
 
 
 def _step(state: State, event: Input, at: Moment) -> tuple[State, tuple[Effect, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import assert_never
 
@@ -18,12 +19,19 @@ from contracts.specs import GATEWAY, Mode
 from control_plane.core.effects import Answer
 from control_plane.core.inputs import Moment
 from control_plane.core.outcomes import opened
-from control_plane.core.placement import ISOLATED, replica_id
-from control_plane.core.questions import all_replicas, is_wanted, key_of
+from control_plane.core.placement import ISOLATED, replica_ids
+from control_plane.core.questions import (
+    all_replicas,
+    host_of,
+    is_foreign,
+    is_wanted,
+    key_of,
+    replicas_of_component,
+)
 from control_plane.core.records import forgiven, stopped
 from control_plane.core.rollouts import replaced
 from control_plane.core.state import DesiredComponent, State
-from control_plane.core.transitions import DOWN
+from control_plane.core.transitions import DOWN, LIVE
 
 
 def requested(state: State, request: AnyRequest, at: Moment) -> tuple[State, Answer]:
@@ -40,8 +48,8 @@ def requested(state: State, request: AnyRequest, at: Moment) -> tuple[State, Ans
 def stop_all(state: State, at: Moment) -> State:
     """Want everything down, for good."""
     state = replace(state, desired=replace(state.desired, stopping=True))
-    for name in state.desired.components:
-        state = _stand_down(state, name, at)
+    for name, wanted in state.desired.components.items():
+        state = _stand_down(state.with_component(name, replace(wanted, rolling=False)), name, at)
     return state
 
 
@@ -82,24 +90,30 @@ def _changed(state: State, request: AnyRequest, wanted: DesiredComponent, at: Mo
             wanted = replace(wanted, running=False, rolling=False)
             return _stand_down(state.with_component(name, wanted), name, at)
         case ScaleRequest(replicas=replicas):
-            return _stand_down(state.with_component(name, replace(wanted, replicas=replicas)), name, at)
+            state = _stand_down(state.with_component(name, replace(wanted, replicas=replicas)), name, at)
+            return _forgive(state, name, at, only=replica_ids(name, replicas)[wanted.replicas :])
         case MoveRequest(to=place):
-            return _moved(state, name, replace(wanted, place=place))
+            return _moved(state, name, replace(wanted, place=place), at)
         case _:
             assert_never(request)
 
 
-def _moved(state: State, component: str, wanted: DesiredComponent) -> State:
-    first = replica_id(component, 1)
+def _moved(state: State, component: str, wanted: DesiredComponent, at: Moment) -> State:
     after = state.with_component(component, wanted)
-    if key_of(after, first, component) == key_of(state, first, component):
+    hosts = [
+        (replica, host_of(state, record))
+        for replica, record in replicas_of_component(state, component)
+        if record.state in LIVE and not is_foreign(state, record)
+    ]
+    if all(host is None or host.key == key_of(after, replica, component) for replica, host in hosts):
         return after
-    return replaced(after, component, wanted, rolling=True)
+    return _forgive(replaced(after, component, wanted, rolling=True), component, at)
 
 
-def _forgive(state: State, component: str, at: Moment) -> State:
+def _forgive(state: State, component: str, at: Moment, *, only: Collection[str] | None = None) -> State:
     for replica, record in tuple(all_replicas(state)):
-        if record.component == component and is_wanted(state, replica, record):
+        meant = record.component == component and (only is None or replica in only)
+        if meant and is_wanted(state, replica, record):
             state = state.with_replica(replica, forgiven(record, at))
     return state
 

@@ -3,7 +3,8 @@
 A rolling replacement starts one replica more than is wanted. When that one is ready an old one is drained
 and started anew under its own id, then the next; at the end the surge replica is drained. So a component
 with one replica is never without one, and no two processes ever have the same id. Where a new replica
-fails for good, the old ones that are left stay: a faulty version takes nothing down.
+fails for good, the replacement stands still, until an operator asks again: a faulty version takes nothing
+down, and what serves goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from contracts.status import ReplicaState
 from control_plane.core.questions import is_stale, replicas_of_component, wanted_ids
 from control_plane.core.state import DesiredComponent, State
-from control_plane.core.transitions import LIVE, SERVING
+from control_plane.core.transitions import SERVING
 
 
 def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling: bool) -> State:
@@ -24,19 +25,15 @@ def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling:
 
 
 def advanced(state: State) -> State:
-    """Return the state in which rolling replacements that are over, or that failed, have ended."""
+    """Return the state in which replacements that are over have ended."""
     for name, wanted in state.desired.components.items():
-        if not wanted.rolling:
-            continue
-        if is_blocked(state, name):
-            state = state.with_component(name, _given_up(state, name, wanted))
-        elif _is_done(state, wanted):
+        if wanted.rolling and _is_done(state, wanted):
             state = state.with_component(name, replace(wanted, rolling=False))
     return state
 
 
 def is_blocked(state: State, component: str) -> bool:
-    """Return whether a new replica of a rolling replacement has failed, so that no other is replaced."""
+    """Return whether a new replica has failed, so that no other old one is replaced."""
     wanted = state.desired.components[component]
     known = state.observed.replicas
     return wanted.rolling and any(
@@ -50,9 +47,3 @@ def _is_done(state: State, wanted: DesiredComponent) -> bool:
         record is not None and (record.finished or (record.state in SERVING and not is_stale(state, record)))
         for record in records
     )
-
-
-def _given_up(state: State, component: str, wanted: DesiredComponent) -> DesiredComponent:
-    """Return what is wanted when the old replicas are to stay: they are no longer stale."""
-    generations = (r.generation for _, r in replicas_of_component(state, component) if r.state in LIVE)
-    return replace(wanted, generation=min(generations, default=wanted.generation), rolling=False)

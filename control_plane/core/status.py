@@ -87,7 +87,7 @@ def is_settled(state: State, *, component: str | None = None) -> bool:
     """Return whether waiting longer changes nothing, for one component or for all.
 
     What is wanted is ready, failed, finished, or waits for what failed; nothing is ready that was to be
-    replaced; what is not wanted is down.
+    replaced at once; what is not wanted is down. Being replaced one by one disturbs nobody.
     """
     hopeless = _hopeless_components(state)
     return all(
@@ -98,6 +98,8 @@ def is_settled(state: State, *, component: str | None = None) -> bool:
 
 
 def _is_final(state: State, record: ReplicaRecord, hopeless: frozenset[str]) -> bool:
+    if _has_enough(state, record.component):
+        return True  # being replaced one by one, or standing still in it
     if record.state is ReplicaState.READY:
         return is_foreign(state, record) or not is_stale(state, record)
     if record.state is ReplicaState.FAILED or record.finished:

@@ -18,7 +18,9 @@ from control_plane.core.questions import (
     is_stop_in_flight,
     is_wanted,
     live_components,
+    replicas_of_component,
 )
+from control_plane.core.rollouts import is_blocked
 from control_plane.core.state import DesiredComponent, ReplicaRecord, State
 from control_plane.core.transitions import SERVING
 
@@ -56,16 +58,18 @@ class Stops:
     def _can_be_spared(self, replica: str, record: ReplicaRecord, wanted: DesiredComponent) -> bool:
         if record.state not in SERVING:
             return True
+        if is_blocked(self._state, record.component):
+            return False
         # A replica that is not well does not stand in for one that is.
         good = {ReplicaState.READY} if record.state is ReplicaState.READY else SERVING
         gone = self._let_go[record.component]
         others = sum(
-            other.component == record.component
-            and other.state in good
+            other.state in good
             and name != replica
             and name not in gone
             and not is_stop_in_flight(other)
-            for name, other in self._state.observed.replicas.items()
+            and is_wanted(self._state, name, other)
+            for name, other in replicas_of_component(self._state, record.component)
         )
         if others < wanted.replicas:
             return False

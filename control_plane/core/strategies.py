@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from contracts.status import ReplicaState
+from control_plane.core.questions import live_components
 from control_plane.core.rollouts import replaced
 from control_plane.core.state import Desired, ReplicaRecord, State
 
@@ -25,7 +26,10 @@ def followed(before: State, after: State) -> State:
         for replica, record in after.observed.replicas.items()
         if record.component in after.desired.components and _has_failed(known.get(replica), record)
     }
+    live = live_components(after)
     for name in _dragged_along(after.desired, failed):
+        if name not in live:
+            continue  # What has not started holds nothing of the failed one.
         after = replaced(after, name, after.desired.components[name], rolling=False)
     return after
 

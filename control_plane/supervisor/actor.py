@@ -33,7 +33,6 @@ from control_plane.core import (
     HostSpawned,
     Input,
     Issued,
-    Memory,
     State,
     StopAll,
     TimePassed,
@@ -44,7 +43,6 @@ from control_plane.core import (
     log_loss_text,
     plan,
     reduce,
-    remembered,
     warnings,
 )
 from control_plane.hosting import Hosting
@@ -56,6 +54,7 @@ from control_plane.supervisor.commander import Commander
 from control_plane.supervisor.executor import Executor
 from control_plane.supervisor.identity import Identity
 from control_plane.supervisor.intake import Intake, Leader
+from control_plane.supervisor.keeper import Keeper
 from control_plane.supervisor.ledgers import read_ledgers
 from control_plane.supervisor.requests import Requests
 
@@ -84,7 +83,7 @@ class Supervisor:
         self._identity = identity
         self._app = app
         self._state = state
-        self._kept: Memory | None = None
+        self._keeper = Keeper(hosting)
         self._transport = transport
         self._hosting = hosting
         self._inbox: asyncio.Queue[Input] = asyncio.Queue(maxsize=INBOX_LENGTH)
@@ -116,6 +115,7 @@ class Supervisor:
                 for work in (
                     self._announcer.run(),
                     self._commander.run(),
+                    self._keeper.run(),
                     self._intake.read_events(),
                     self._intake.read_requests(),
                     self._watch_hosts(),
@@ -133,13 +133,13 @@ class Supervisor:
             self._step(HostSpawned(adopted.host, adopted.pid, adopted.replicas, adopted.key))
             self._executor.ask_for_report(adopted)
         wake_at_s = self._plan()
-        await self._remember()
+        self._keeper.note(self._state)
         while not is_stopped(self._state):
             self._step(await self._next_input(wake_at_s))
             while not self._inbox.empty():
                 self._step(self._inbox.get_nowait())
             wake_at_s = self._plan()
-            await self._remember()
+            self._keeper.note(self._state)
             self._tell_change()
 
     async def _next_input(self, wake_at_s: float | None) -> Input:
@@ -173,8 +173,9 @@ class Supervisor:
     def _plan(self) -> float | None:
         planned = plan(self._state, now_s=clock.now_s())
         for effect in planned.effects:
-            self._state, _ = reduce(self._state, Issued(effect), now_s=clock.now_s())
-            self._executor.carry_out(effect)
+            self._state, outcomes = reduce(self._state, Issued(effect), now_s=clock.now_s())
+            for due in (effect, *outcomes):
+                self._executor.carry_out(due)
         if planned.effects:
             log.debug("plan.issued", extra=planned.log_fields())
         return planned.wake_at_s
@@ -190,17 +191,6 @@ class Supervisor:
     def _announce(self, events: Iterable[ComponentTransitioned]) -> None:
         for event in events:
             self._announcer.announce(event)
-
-    async def _remember(self) -> None:
-        """Leave what a later control plane is to know with whoever outlives this one."""
-        memory = remembered(self._state)
-        if memory == self._kept:
-            return
-        self._kept = memory
-        try:
-            await self._hosting.remember(memory.as_json())
-        except CoplaneError as exc:
-            log.warning("memory.not_kept", extra={"error": str(exc)})
 
     # What the launch and the API ask.
 

@@ -12,6 +12,7 @@ from contracts.messages import CommandCompleted, CommandFailed, ComponentTransit
 from contracts.status import ReplicaState
 from control_plane.core import Conclude, HostExited, State
 
+_ENDED = frozenset({ReplicaState.STOPPED, ReplicaState.BACKOFF, ReplicaState.FAILED})
 _DECISIONS = frozenset({ReplicaState.BACKOFF, ReplicaState.FAILED, ReplicaState.LOST})
 
 
@@ -19,7 +20,7 @@ def last_words(state: State, exited: HostExited) -> Iterator[ComponentTransition
     """Yield what a dead host can no longer say of its replicas; gateways send nothing there any more."""
     how = f"signal {exited.signal}" if exited.signal else f"exit code {exited.exit_code}"
     for name, record in state.observed.replicas.items():
-        if record.host == exited.host and record.state is not ReplicaState.STOPPED:
+        if record.host == exited.host and record.state not in _ENDED:
             yield ComponentTransitioned(
                 component=record.component,
                 replica=name,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from contracts.errors import BusError, LaunchError
-from contracts.messages import AnyRequest, Event, MalformedEntry, Message, Request, from_fields
+from contracts.messages import AnyRequest, Event, MalformedEntry, Message, Request, from_fields, to_fields
 from control_plane.brokers import Delivery, GroupMissing, StreamTransport
 from control_plane.core import BusLost, BusRecovered, Input
 from control_plane.runtime.announcer import events_stream, requests_stream
@@ -129,8 +129,7 @@ class Intake:
             entry = delivery.entry
             message = self._understood(entry.id, entry.fields)
             if isinstance(message, AnyRequest):
-                named = {"request_id": message.request_id or entry.id}
-                await self._inbox.put(message.model_copy(update=named))
+                await self._inbox.put(_named(message, entry.id))
             await self._transport.ack(self._requests, GROUP, [entry.id])
 
     async def _confirm_or_hand_back(self, deliveries: list[Delivery]) -> None:
@@ -139,8 +138,10 @@ class Intake:
         except LaunchError:
             for delivery in deliveries:
                 entry = delivery.entry
-                fields = {"request_id": entry.id, **entry.fields}
-                await self._transport.append_log(self._requests, fields, max_len=REQUESTS_KEPT)
+                message = self._understood(entry.id, entry.fields)
+                if isinstance(message, AnyRequest):
+                    fields = to_fields(_named(message, entry.id))
+                    await self._transport.append_log(self._requests, fields, max_len=REQUESTS_KEPT)
                 await self._transport.ack(self._requests, GROUP, [entry.id])
             raise
 
@@ -157,3 +158,8 @@ class Intake:
     def _skip(self, entry_id: str, why: str) -> None:
         self.skipped += 1
         log.warning("entry.skipped", extra={"entry": entry_id, "error": why})
+
+
+def _named(request: AnyRequest, entry_id: str) -> AnyRequest:
+    """Return the request with an id, if need be that of its entry."""
+    return request if request.request_id else request.model_copy(update={"request_id": entry_id})

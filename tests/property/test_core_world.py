@@ -181,6 +181,7 @@ def test_any_history_keeps_the_rules_and_settles_once_faults_end(world: World, h
     _play(world, history)
     world.heal()
     world.settle()
+    assert not world.state.open_requests
     assert is_settled(world.state), component_statuses(world.state, now_s=world.now_s)
     observed = {name for name, record in all_replicas(world.state) if record.state in LIVE}
     unwanted = {

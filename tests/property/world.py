@@ -202,6 +202,7 @@ class World:
         self.trace: list[tuple[Input, float, float]] = []
         self.rules = Rules()
         self._next_pid = 100
+        self._requests = 0
         self.tell(TimePassed())
 
     # The supervisor's loop.
@@ -227,7 +228,8 @@ class World:
     def ask(self, request: AnyRequest) -> None:
         """Tell an operator's request."""
         self.rules.forgive(request.component)
-        self.tell(request)
+        self._requests += 1
+        self.tell(request.model_copy(update={"request_id": f"r{self._requests}"}))
 
     def _reduce(self, event: Input) -> None:
         before = self.state

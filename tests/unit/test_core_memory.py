@@ -118,3 +118,35 @@ def test_a_host_that_has_not_spoken_yet_is_not_ended_although_nothing_it_was_mad
     assert all(effect.host != "h1-7" for effect in core.wait(1))
     core.beat("h1-7", {"critic-1": S.READY})
     assert core.replica("critic-1").host == "h1-7"
+
+
+def test_requests_to_what_is_not_declared_any_more_are_forgotten() -> None:
+    core = started()
+    core.tell(ScaleRequest(component="critic", replicas=2, request_id="a"))
+    after = Core(component("writer"), epoch=2)
+    after.state = recalled(after.state, remembered(core.state))
+    after.wait(1)
+    assert after.state.open_requests == ()
+
+
+def test_nothing_is_called_done_before_those_that_were_taken_over_have_spoken() -> None:
+    core = started()
+    core.tell(StopRequest(component="writer", request_id="a"))
+    after = taken_over(core)
+    assert [request.id for request in after.state.open_requests] == ["a"]
+    after.beat("h1-2", {"critic-1": S.READY})
+    after.beat("h1-1", {"writer-1": S.DRAINING})
+    assert [request.id for request in after.state.open_requests] == ["a"]
+    after.move("h1-1", "writer-1", S.STOPPED)
+    assert after.state.open_requests == ()
+
+
+def test_a_restart_that_goes_on_after_a_takeover_replaces_the_process_too() -> None:
+    core = started()
+    core.tell(RestartRequest(component="writer", request_id="a"))
+    core.run("h1-3", "writer-2")
+    after = taken_over(core)
+    after.beat("h1-2", {"critic-1": S.READY})
+    after.beat("h1-1", {"writer-1": S.READY})
+    after.beat("h1-3", {"writer-2": S.READY})
+    assert after.move("h1-1", "writer-1", S.STOPPED) == (StopHost("h1-1"),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contracts.messages import RestartRequest, ScaleRequest, StartRequest, StopRequest
 from contracts.status import ReplicaState
-from control_plane.core import Conclude, HostExited
+from control_plane.core import Conclude, HostExited, SpawnHost, StopAll
 from tests.support.core_steps import Core, component
 
 S = ReplicaState
@@ -97,3 +97,29 @@ def test_what_is_refused_has_no_outcome() -> None:
     assert core.answer is not None
     assert not core.answer.accepted
     assert core.state.open_requests == ()
+
+
+def test_what_somebody_else_undid_meanwhile_has_failed() -> None:
+    core = Core(component("writer"))
+    core.wait(0)
+    core.tell(StartRequest(component="writer", request_id="a"))
+    core.tell(StopRequest(component="writer", request_id="b"))
+    assert outcomes(core) == [("a", "E3003"), ("b", None)]
+
+
+def test_a_restart_has_its_outcome_when_everything_stops() -> None:
+    core = started()
+    core.tell(RestartRequest(component="writer", request_id="a"))
+    core.tell(StopAll())
+    core.move("h1-1", "writer-1", S.STOPPED)
+    assert outcomes(core) == [("a", "E3003")]
+
+
+def test_scaling_up_tries_a_number_that_failed_as_a_surge_replica() -> None:
+    core = started()
+    core.tell(RestartRequest(component="writer", request_id="a"))
+    core.beat("h1-2", {"writer-2": S.PENDING})
+    core.move("h1-2", "writer-2", S.FAILED, permanent=True)
+    core.tell(HostExited("h1-2", 1, exit_code=0))
+    effects = core.tell(ScaleRequest(component="writer", replicas=2, request_id="b"))
+    assert "writer-2" in [effect.key for effect in effects if isinstance(effect, SpawnHost)]

@@ -133,6 +133,12 @@ class TestSeveralReplicas:
         assert core.replica("writer-2").state is S.READY  # no surge replica any more: it is wanted
         assert set(shown(core)) >= {"writer-1", "writer-2", "writer-3"}
 
+    def test_scaling_down_in_the_middle_leaves_the_work_to_somebody(self) -> None:
+        core = running(replicas=3)
+        restart(core)
+        core.tell(ScaleRequest(component="writer", replicas=1))
+        assert [name for name, record in core.state.observed.replicas.items() if not record.command]
+
     def test_a_second_restart_in_the_middle_replaces_what_the_first_one_made(self) -> None:
         core = running()
         restart(core)
@@ -165,7 +171,8 @@ class TestFaultyVersion:
         assert effects == (StopHost("h1-2"),)
         core.tell(HostExited("h1-2", 1, exit_code=0))
         assert core.wait(10) == ()
-        assert shown(core) == {"writer-1": "ready"}
+        assert shown(core) == {"writer-1": "ready", "writer-2": "failed"}
+        assert (word(core), is_ready(core.state)) == ("ready", True)
 
     def test_the_request_fails_with_the_reason(self) -> None:
         core = running()
@@ -177,6 +184,45 @@ class TestFaultyVersion:
         assert end.error["code"] == "E3003"
         assert "'writer-2'" in end.error["why"]
         assert "what ran before still runs" in end.error["why"]
+
+    def test_a_surge_replica_that_serves_stays_where_the_old_one_does_not_come_back(self) -> None:
+        """Otherwise a version that starts once and then never again would take everything down."""
+        core = running()
+        restart(core)
+        core.run("h1-2", "writer-2")
+        core.move("h1-1", "writer-1", S.STOPPED)
+        core.tell(HostExited("h1-1", 1, exit_code=0))
+        core.beat("h1-3", {"writer-1": S.PENDING})
+        effects = core.move("h1-3", "writer-1", S.FAILED, permanent=True)
+        assert not [effect for effect in effects if isinstance(effect, SendStop)]
+        assert shown(core) == {"writer-1": "failed", "writer-2": "ready"}
+
+    def test_what_was_replaced_before_the_failure_is_replaced_again_by_the_next_restart(self) -> None:
+        core = running(replicas=2)
+        restart(core)
+        core.run("h1-3", "writer-3")
+        core.move("h1-1", "writer-1", S.STOPPED)
+        core.tell(HostExited("h1-1", 1, exit_code=0))
+        core.beat("h1-4", {"writer-1": S.PENDING})
+        core.move("h1-4", "writer-1", S.FAILED, permanent=True)
+        core.tell(HostExited("h1-4", 1, exit_code=0))
+        core.tell(RestartRequest(component="writer", request_id="again"))
+        known = core.state.observed.replicas
+        generation = core.state.desired.components["writer"].generation
+        assert all(record.generation < generation for record in known.values() if record.state is S.READY)
+
+    def test_a_move_that_failed_can_be_tried_again(self) -> None:
+        core = Core(component("writer"), component("critic", group="agents"))
+        core.wait(0)
+        core.run("h1-1", "writer-1")
+        core.run("h1-2", "critic-1")
+        core.tell(MoveRequest(component="writer", to="agents", request_id="a"))
+        core.beat("h1-3", {"writer-2": S.PENDING})
+        core.move("h1-3", "writer-2", S.FAILED, permanent=True)
+        core.tell(HostExited("h1-3", 1, exit_code=0))
+        (spawn,) = core.tell(MoveRequest(component="writer", to="agents", request_id="b"))
+        assert isinstance(spawn, SpawnHost)
+        assert spawn.key == "group.agents"
 
     def test_the_next_restart_tries_again(self) -> None:
         core, _ = self.broken()
@@ -198,6 +244,16 @@ class TestSharedHosts:
         (start,) = restart(core)
         assert isinstance(start, SendStart)
         assert (start.replica, start.host) == ("writer-2", "h1-1")
+
+    def test_a_host_in_which_replicas_were_replaced_goes_on_to_be_used(self) -> None:
+        core = running(mode=Mode.HYBRID, group="agents")
+        restart(core)
+        core.move("h1-1", "writer-2", S.READY)
+        core.move("h1-1", "writer-1", S.STOPPED)
+        core.move("h1-1", "writer-1", S.READY)
+        core.move("h1-1", "writer-2", S.STOPPED)
+        core.move("h1-1", "writer-1", S.FAILED)
+        assert core.replica("writer-1").state is S.STARTING
 
 
 class TestMoves:
