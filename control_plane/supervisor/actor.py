@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 from contracts.errors import BusError, ComponentError, CoplaneError
@@ -314,6 +314,15 @@ class Supervisor:
                 yield entry.id, dict(entry.fields)
             if not entries and not follow:
                 return
+
+    async def newest_events(
+        self, count: int, *, where: Mapping[str, Collection[str]], since: str | None = None
+    ) -> list[tuple[str, dict[str, str]]]:
+        """Return the newest entries of the event stream of which each field has one of these values."""
+        entries = await self._transport.newest(
+            events_stream(self._app), where=where, count=count, after=since or "0-0"
+        )
+        return [(entry.id, dict(entry.fields)) for entry in entries]
 
     async def _report(self) -> StopReport:
         problem = ""
