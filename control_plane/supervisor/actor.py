@@ -184,7 +184,13 @@ class Supervisor:
     async def _watch_hosts(self) -> None:
         async for event in self._hosting.events():
             await self._inbox.put(
-                HostExited(event.host, event.pid, exit_code=event.exit_code, signal=event.signal)
+                HostExited(
+                    event.host,
+                    event.pid,
+                    exit_code=event.exit_code,
+                    signal=event.signal,
+                    killed_because=self._executor.forced.get(event.host, ""),
+                )
             )
 
     def _announce(self, events: Iterable[ComponentTransitioned]) -> None:
@@ -293,7 +299,7 @@ class Supervisor:
     async def kill_hosts(self) -> None:
         """Kill every host now; nothing is drained any more."""
         for host in list(self._state.observed.hosts):
-            await self._executor.kill(host)
+            await self._executor.kill(host, "everything was to end at once")
 
     async def streams(self) -> list[StreamLedger]:
         """Return the ledger of each stream and consumer group."""
