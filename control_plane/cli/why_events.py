@@ -40,7 +40,7 @@ def traceback_of(component: Json, events: Sequence[Json]) -> list[str]:
             continue
         if data.get("to_state") == "ready":
             over.add(replica)
-        elif data.get("to_state") in _FAILURES and (replica in unready or request is not None):
+        elif _is_failure(data) and (replica in unready or request is not None):
             error = data.get("error")
             return str(error.get("detail") or "").rstrip().splitlines() if isinstance(error, dict) else []
     return []
@@ -108,7 +108,8 @@ class _Teller:
     def _hear_transition(self, event: Json, data: Json) -> None:
         replica, to_state = str(event.get("replica")), data.get("to_state")
         if to_state in _FAILURES:
-            self._hear_failure(replica, event, data)
+            if _is_failure(data):
+                self._hear_failure(replica, event, data)
             return
         self._ends.pop(replica, None)
         reason = f": {named(str(data['reason']))}" if data.get("reason") else ""
@@ -153,6 +154,12 @@ class _Teller:
         return told
 
 
+def _is_failure(data: Json) -> bool:
+    # That the host of what has failed is gone afterwards is tidying up, and no news.
+    is_over = data.get("to_state") == "lost" and data.get("from_state") in ("failed", "backoff")
+    return data.get("to_state") in _FAILURES and not is_over
+
+
 def _failure(data: Json, start: Json | None, event: Json) -> str:
     reason = named(str(data.get("reason") or ""))
     for prefix, verb in (
@@ -185,7 +192,10 @@ def _next(data: Json) -> str:
 
 def _after(begun: Json, event: Json) -> str:
     then, now = moment(begun.get("at")), moment(event.get("at"))
-    return f" after {max(0.0, (now - then).total_seconds()):.1f} s" if then and now else ""
+    if then is None or now is None:
+        return ""
+    length_s = max(0.0, (now - then).total_seconds())
+    return f" after {length_s:.1f} s" if length_s >= 1 else f" after {length_s * 1_000:.0f} ms"
 
 
 def _is_request_end(event: Json) -> bool:

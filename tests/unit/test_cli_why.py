@@ -120,7 +120,7 @@ class TestHappenings:
             transition("failed", host="", reason=f"{reason}; a restart would not help"),
         )
 
-        assert lines == [f"failed to start after 0.0 s: {reason}; a restart would not help"]
+        assert lines == [f"failed to start after 0 ms: {reason}; a restart would not help"]
 
 
 class TestTraceback:

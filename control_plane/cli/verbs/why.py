@@ -92,6 +92,8 @@ def _logs(args: argparse.Namespace, name: str, since: datetime | None) -> list[d
         deque[dict[str, Any]](maxlen=_LINES_SHOWN),
     )
     for line in LogReader(runtime_dir(args).logs, names=[name], since=since).read():
+        if line.message == "replica.transitioned":
+            continue  # That is what happened, and is told as such.
         lines.append(line.as_dict())
         if line.level in ("warning", "error", "critical"):
             warnings.append(line.as_dict())
