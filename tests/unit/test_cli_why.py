@@ -137,7 +137,7 @@ class TestTraceback:
 
     def test_it_is_none_when_the_component_is_ready_since(self) -> None:
         events = (transition("failed", error=self.ERROR), transition("ready"))
-        assert told(component("writer", "ready"), events=events)["traceback"] == []
+        assert told(component("writer", "degraded"), events=events)["traceback"] == []
 
 
 class TestRequests:
@@ -183,12 +183,18 @@ class TestLines:
         (one,) = subject["replicas"]
         subject["replicas"] = [{**one, "id": f"writer-{n}", "state": "ready"} for n in range(1, 21)]
         subject["replicas"][-1]["state"] = "backoff"
-        events = tuple(transition("degraded", error={"detail": "line\n" * 50}) for _ in range(20))
-        lines = story_lines(told(subject, events=events), Style(False), now=NOW)
+        error = {"detail": "line\n" * 50}
+        events = tuple(transition("backoff", error=error) for _ in range(20))
+        events = tuple({**event, "replica": "writer-20"} for event in events)
+        logs = [{"at": RECENTLY, "level": "error", "message": "no"}] * 5
+        tale = story(subject, {"writer": subject}, events, logs, now=NOW)
+        lines = story_lines(tale, Style(False), now=NOW)
 
         assert "and 14 more replicas, all ready" in lines
-        assert any(line.startswith("writer-20") for line in lines)
-        assert len(lines) <= 40
+        assert lines[3].startswith("writer-20")
+        assert sum(line.startswith("writer-") for line in lines) == 6
+        assert "traceback:" in lines
+        assert len(lines) == 40
 
     def test_text_of_others_is_harmless_and_all_fits_one_screen(self) -> None:
         error = {"detail": "line\n" * 50 + "ValueError: \x1b[2Jbad"}

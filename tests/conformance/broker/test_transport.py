@@ -83,6 +83,8 @@ class TestLogs:
         assert await found("a", "b", count=9, after=ids[0]) == [ids[1], ids[-1]]
         assert await found("beat", count=2) == ids[-3:-1]
         assert await found("nothing", count=2) == []
+        both = await transport.newest(BUS, where={"type": ["a"], "n": ["1", "0"]}, count=9)
+        assert [e.id for e in both] == [ids[0]]
         assert await transport.newest("novel:bus:nothing", where={}, count=1) == []
 
     async def test_the_last_id_outlives_its_entry(self, transport: StreamTransport) -> None:
