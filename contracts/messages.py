@@ -78,7 +78,10 @@ class ComponentRegistered(Message):
 
 
 class ComponentTransitioned(Message):
-    """A replica changed state. `permanent`: a restart would not help (configuration, import)."""
+    """A replica changed state. `permanent`: a restart would not help (configuration, import).
+
+    `retry_in_s`: from then until it is started again, where it goes into backoff.
+    """
 
     type: Literal["component.transitioned"] = "component.transitioned"
     host: str
@@ -90,6 +93,7 @@ class ComponentTransitioned(Message):
     reason: str | None = None
     error: dict[str, Any] | None = None
     permanent: bool = False
+    retry_in_s: float | None = None
 
 
 class CommandCompleted(Message):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -219,17 +219,25 @@ def _stream_routes(controller: Controller, logs: Path) -> APIRouter:
         types: Annotated[list[str] | None, Query(alias="type")] = None,
         component: str | None = None,
         since: str | None = None,
+        last: Annotated[int | None, Query(ge=1, le=10_000)] = None,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> StreamedAnswer:
-        """Stream the entries of the event stream after `since`, or after Last-Event-ID."""
+        """Stream the entries of the event stream after `since`, or after Last-Event-ID; with `last`, only
+        the newest so many of those asked for, and then no others."""
+        where = _where(types, component)
 
         async def produce(write: Write) -> None:
-            async for entry_id, fields in controller.events(since=last_event_id or since, follow=follow):
-                if (not types or fields.get("type") in types) and component in (
-                    None,
-                    fields.get("component"),
-                ):
+            async for entry_id, fields in entries(last_event_id or since):
+                if all(fields.get(name) in values for name, values in where.items()):
                     await write(sse(fields.get("type", ""), _event(entry_id, fields), event_id=entry_id))
+
+        async def entries(after: str | None) -> AsyncIterator[tuple[str, dict[str, str]]]:
+            if last is None:
+                async for entry in controller.events(since=after, follow=follow):
+                    yield entry
+            else:
+                for entry in await controller.newest_events(last, where=where, since=after):
+                    yield entry
 
         return StreamedAnswer(SERVER_SENT_EVENTS, produce)
 
@@ -249,6 +257,11 @@ def _stream_routes(controller: Controller, logs: Path) -> APIRouter:
         return StreamedAnswer(SERVER_SENT_EVENTS, produce)
 
     return routes
+
+
+def _where(types: list[str] | None, component: str | None) -> dict[str, list[str]]:
+    wanted = {"type": types or [], "component": [component] if component is not None else []}
+    return {name: values for name, values in wanted.items() if values}
 
 
 def _event(entry_id: str, fields: Mapping[str, str]) -> dict[str, Any]:

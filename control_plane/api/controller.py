@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Protocol
 
 from contracts.messages import AnyRequest
@@ -36,6 +36,13 @@ class Controller(Protocol):
         self, *, since: str | None = None, follow: bool = False
     ) -> AsyncIterator[tuple[str, dict[str, str]]]:
         """Iterate over the entries of the event stream after `since`; with `follow`, for ever."""
+        ...
+
+    async def newest_events(
+        self, count: int, *, where: Mapping[str, Collection[str]], since: str | None = None
+    ) -> list[tuple[str, dict[str, str]]]:
+        """Return the newest `count` entries after `since`, oldest first, of which each field that is
+        named has one of the values given."""
         ...
 
     async def streams(self) -> list[StreamLedger]:

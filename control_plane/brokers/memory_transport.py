@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 
 from control_plane.brokers.errors import GroupMissing, stream_full
 from control_plane.brokers.memory_streams import Group, MemoryStream, take
@@ -190,6 +191,15 @@ class MemoryTransport:
         """Return entries from `start` to `end`, both inclusive."""
         log = self._streams.get(stream)
         return log.between(start, end, count, reverse=reverse) if log else []
+
+    async def newest(
+        self, stream: str, *, where: Mapping[str, Collection[str]], count: int, after: str = "0-0"
+    ) -> list[Entry]:
+        """Return the newest `count` entries of which each field named has one of the values given."""
+        log = self._streams.get(stream)
+        every = log.after(after, len(log))[::-1] if log else []
+        right = (e for e in every if all(e.fields.get(name) in values for name, values in where.items()))
+        return list(islice(right, count))[::-1]
 
     async def last_id(self, stream: str) -> str:
         """Return the id of the newest entry ever appended."""

@@ -200,6 +200,27 @@ return 1
 """
 )
 
+# ARGV: end, start, how many to look at, {field: {value: 1, ...}, ...} as JSON, how many to find.
+# Returns where to go on, '' where nothing is left, and the entries found, newest first.
+NEWEST = Script(
+    """
+local wanted, fields, found = cjson.decode(ARGV[4]), 0, {}
+for _ in pairs(wanted) do fields = fields + 1 end
+local page = redis.call('XREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])
+for _, entry in ipairs(page) do
+  local flat, right = entry[2], 0
+  for i = 1, #flat, 2 do
+    local values = wanted[flat[i]]
+    if values and values[flat[i + 1]] then right = right + 1 end
+  end
+  if right == fields then found[#found + 1] = entry end
+  if #found == tonumber(ARGV[5]) then break end
+end
+if #page < tonumber(ARGV[3]) then return {'', found} end
+return {'(' .. page[#page][1], found}
+"""
+)
+
 # Returns {XINFO STREAM, XINFO GROUPS, the ledger, the lag of each group}, nothing where there is no stream.
 # In one step, since figures of different moments would not add up. The server does not know the lag where
 # entries were deleted in between; then they are counted.

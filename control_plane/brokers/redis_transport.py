@@ -7,6 +7,7 @@ What must not come apart happens in one Lua script.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,8 @@ from control_plane.connections import Dialer, bus_error, redact
 
 RELEASED_IDLE_S = 1_000_000.0
 SCANNED_AT_ONCE = 1000
+# The server answers nobody else meanwhile: about 2 ms. Reading 10,000 heartbeats here would take 650 ms.
+LOOKED_AT_ONCE = 500
 
 
 class RedisTransport:
@@ -164,6 +167,20 @@ class RedisTransport:
         """Return entries from `start` to `end`, both inclusive."""
         command = ("XREVRANGE", stream, end, start) if reverse else ("XRANGE", stream, start, end)
         return _entries(await self._ask(*command, "COUNT", count))
+
+    async def newest(
+        self, stream: str, *, where: Mapping[str, Collection[str]], count: int, after: str = "0-0"
+    ) -> list[Entry]:
+        """Return the newest `count` entries of which each field named has one of the values given."""
+        wanted = json.dumps({name: dict.fromkeys(values, 1) for name, values in where.items()})
+        found: list[Entry] = []
+        end = "+"
+        while end and len(found) < count:
+            end, page = await self._run(
+                scripts.NEWEST, (stream,), end, f"({after}", LOOKED_AT_ONCE, wanted, count - len(found)
+            )
+            found += _entries(page)
+        return found[::-1]
 
     async def last_id(self, stream: str) -> str:
         """Return the id of the newest entry ever appended."""

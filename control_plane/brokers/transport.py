@@ -166,6 +166,13 @@ class StreamTransport(Protocol):
         """Return entries from `start` to `end`, both inclusive; `reverse` begins at the newest."""
         ...
 
+    async def newest(
+        self, stream: str, *, where: Mapping[str, Collection[str]], count: int, after: str = "0-0"
+    ) -> list[Entry]:
+        """Return the newest `count` entries after the id `after`, oldest first, of which each field that is
+        named has one of the values given."""
+        ...
+
     async def last_id(self, stream: str) -> str:
         """Return the id of the newest entry ever appended, `0-0` where there is none."""
         ...

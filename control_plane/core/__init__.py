@@ -27,7 +27,7 @@ from control_plane.core.memory import Memory, recalled, remembered
 from control_plane.core.placement import place
 from control_plane.core.reconciler import Plan, plan
 from control_plane.core.reducer import reduce
-from control_plane.core.state import State, initial_state
+from control_plane.core.state import ReplicaRecord, State, initial_state
 from control_plane.core.status import (
     component_statuses,
     is_ready,
@@ -51,6 +51,7 @@ __all__ = [
     "Memory",
     "Plan",
     "PlannedEffect",
+    "ReplicaRecord",
     "SendStart",
     "SendStop",
     "SpawnFailed",

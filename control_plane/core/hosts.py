@@ -46,6 +46,8 @@ def exit_of(state: State, event: HostExited) -> Exit:
     """Return how the host ended, in words."""
     host = state.observed.hosts.get(event.host)
     before = " before it was up" if host and host.phase is HostPhase.SPAWNING else ""
+    if event.signal is not None and event.killed_because:
+        return Exit(f"its process was killed{before}: {event.killed_because}")
     if event.signal is not None:
         return Exit(f"its process was killed by signal {event.signal}{before}")
     clean = event.exit_code == 0 and not before

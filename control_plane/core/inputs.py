@@ -37,12 +37,16 @@ class SpawnFailed:
 
 @dataclass(frozen=True)
 class HostExited:
-    """The process is gone and reaped; one of `exit_code` and `signal` is set."""
+    """The process is gone and reaped; one of `exit_code` and `signal` is set.
+
+    `killed_because`: why the control plane itself had it killed.
+    """
 
     host: str
     pid: int
     exit_code: int | None = None
     signal: int | None = None
+    killed_because: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 from contracts.errors import BusError, ComponentError, CoplaneError
@@ -185,7 +185,13 @@ class Supervisor:
     async def _watch_hosts(self) -> None:
         async for event in self._hosting.events():
             await self._inbox.put(
-                HostExited(event.host, event.pid, exit_code=event.exit_code, signal=event.signal)
+                HostExited(
+                    event.host,
+                    event.pid,
+                    exit_code=event.exit_code,
+                    signal=event.signal,
+                    killed_because=self._executor.forced.get(event.host, ""),
+                )
             )
 
     def _announce(self, events: Iterable[ComponentTransitioned]) -> None:
@@ -283,7 +289,7 @@ class Supervisor:
     async def kill_hosts(self) -> None:
         """Kill every host now; nothing is drained any more."""
         for host in list(self._state.observed.hosts):
-            await self._executor.kill(host)
+            await self._executor.kill(host, "everything was to end at once")
 
     async def streams(self) -> list[StreamLedger]:
         """Return the ledger of each stream and consumer group."""
@@ -304,6 +310,15 @@ class Supervisor:
                 yield entry.id, dict(entry.fields)
             if not entries and not follow:
                 return
+
+    async def newest_events(
+        self, count: int, *, where: Mapping[str, Collection[str]], since: str | None = None
+    ) -> list[tuple[str, dict[str, str]]]:
+        """Return the newest entries of the event stream of which each field has one of these values."""
+        entries = await self._transport.newest(
+            events_stream(self._app), where=where, count=count, after=since or "0-0"
+        )
+        return [(entry.id, dict(entry.fields)) for entry in entries]
 
     async def _report(self) -> StopReport:
         problem = ""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from contracts.messages import CommandCompleted, CommandFailed, ComponentTransitioned
 from contracts.status import ReplicaState
-from control_plane.core import Conclude, HostExited, State
+from control_plane.core import Conclude, HostExited, ReplicaRecord, State
 
 _ENDED = frozenset({ReplicaState.STOPPED, ReplicaState.BACKOFF, ReplicaState.FAILED})
 _DECISIONS = frozenset({ReplicaState.BACKOFF, ReplicaState.FAILED, ReplicaState.LOST})
@@ -18,7 +18,11 @@ _DECISIONS = frozenset({ReplicaState.BACKOFF, ReplicaState.FAILED, ReplicaState.
 
 def last_words(state: State, exited: HostExited) -> Iterator[ComponentTransitioned]:
     """Yield what a dead host can no longer say of its replicas; gateways send nothing there any more."""
-    how = f"signal {exited.signal}" if exited.signal else f"exit code {exited.exit_code}"
+    how = (
+        f"ended with signal {exited.signal}" if exited.signal else f"ended with exit code {exited.exit_code}"
+    )
+    if exited.signal and exited.killed_because:
+        how = f"was killed: {exited.killed_because}"
     for name, record in state.observed.replicas.items():
         if record.host == exited.host and record.state not in _ENDED:
             yield ComponentTransitioned(
@@ -27,7 +31,7 @@ def last_words(state: State, exited: HostExited) -> Iterator[ComponentTransition
                 host=exited.host,
                 from_state=record.state,
                 to_state=ReplicaState.LOST,
-                reason=f"its host ended with {how}",
+                reason=f"its host {how}",
             )
 
 
@@ -47,7 +51,12 @@ def decisions(before: State, after: State) -> Iterator[ComponentTransitioned]:
             to_state=record.state,
             reason=record.reason,
             error=dict(record.error) if record.error else None,
+            retry_in_s=_retry_in_s(record),
         )
+
+
+def _retry_in_s(record: ReplicaRecord) -> float | None:
+    return None if record.retry_at_s is None else round(max(0.0, record.retry_at_s - record.since_s), 3)
 
 
 def outcome(end: Conclude) -> CommandCompleted | CommandFailed:

@@ -35,7 +35,7 @@ log = logging.getLogger("coplane.supervisor")
 
 
 class Executor:
-    """The hands of a supervisor; `forced` names the hosts that had to be killed."""
+    """The hands of a supervisor; `forced` are the hosts that had to be killed, and why."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Executor:
         self._announcer = announcer
         self._inbox = inbox
         self._tasks: asyncio.TaskGroup | None = None
-        self.forced: set[str] = set()
+        self.forced: dict[str, str] = {}
 
     def work_in(self, tasks: asyncio.TaskGroup) -> None:
         """Run what takes time in this task group."""
@@ -75,16 +75,16 @@ class Executor:
                 self._run(self.end_host(self._hosting.terminate(effect.host)))
             case KillHost():
                 log.warning("host.killed", extra={"host": effect.host, "reason": effect.reason})
-                self._run(self.kill(effect.host))
+                self._run(self.kill(effect.host, effect.reason))
             case Answer():
                 self._requests.answer(effect)
             case Conclude():
                 self._announcer.announce(outcome(effect))
                 self._requests.conclude(effect)
 
-    async def kill(self, host: str) -> None:
+    async def kill(self, host: str, reason: str) -> None:
         """Kill a host and all it started."""
-        self.forced.add(host)
+        self.forced.setdefault(host, reason)  # the first kill is the one that counts
         await self.end_host(self._hosting.kill(host))
 
     async def end_host(self, ending: Coroutine[Any, Any, None]) -> None:

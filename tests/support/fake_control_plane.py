@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,13 @@ class FakeController:
             raise self.failure
         if follow:
             await asyncio.Event().wait()
+
+    async def newest_events(
+        self, count: int, *, where: Mapping[str, Collection[str]], since: str | None = None
+    ) -> list[tuple[str, dict[str, str]]]:
+        entries = [entry async for entry in self.events(since=since)]
+        right = [e for e in entries if all(e[1].get(name) in values for name, values in where.items())]
+        return right[-count:]
 
     async def streams(self) -> list[StreamLedger]:
         return [LEDGER]

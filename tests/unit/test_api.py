@@ -171,6 +171,9 @@ class TestEvents:
             "component=writer",
             "since=1-0",
             "type=x&type=component.transitioned",
+            "last=1",
+            "last=9&component=writer",
+            "last=9&type=component.transitioned&since=1-0",
         ],
     )
     async def test_events_are_filtered(self, controller: FakeController, tmp_path: Path, query: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from control_plane.cli.show import Style
 from control_plane.cli.why_view import story, story_lines
@@ -62,14 +62,139 @@ class TestSentence:
         )
 
 
+def blocked(*, at: str, hint: str) -> dict[str, Any]:
+    data = {
+        "host": "h-1",
+        "duration_ms": 900,
+        "culprit": "writer.py:7 in on_chapter",
+        "count": 3,
+        "hint": hint,
+    }
+    return {"type": "loop.blocked", "replica": "writer-1", "at": at, "data": data}
+
+
+HINT = "move it off the loop with context.run_in_thread, or isolate it: ctl move writer --to isolated"
+RECENTLY = "2030-01-01T11:59:00+00:00"
+
+
+def happened(*events: dict[str, Any]) -> list[str]:
+    return [each["what"] for each in told(component("writer", "ready"), events=events)["happened"]]
+
+
+class TestHappenings:
+    def test_a_kill_is_told_once_with_what_followed(self) -> None:
+        lost = transition("lost", host="h1-1", reason="its host ended with signal 9")
+        killed = "its process was killed by signal 9"
+        at_once = transition("backoff", host="", reason=killed, retry_in_s=0.0)
+        later = transition("backoff", host="", reason=killed, retry_in_s=2.04)
+
+        assert happened(lost, at_once, lost, later) == [
+            "was killed by signal 9 (SIGKILL); started again at once",
+            "was killed by signal 9 (SIGKILL); again in 2.0 s",
+        ]
+
+    def test_a_kill_by_the_control_plane_says_why(self) -> None:
+        because = "killed: it was silent for three heartbeats"
+        lines = happened(
+            transition("lost", host="", reason="its host was silent for 6.1 s"),
+            transition("lost", host="h1-1", reason=f"its host was {because}"),
+            transition("backoff", host="", reason=f"its process was {because}", retry_in_s=0.0),
+        )
+
+        assert lines == [
+            "was killed by the control plane: it was silent for three heartbeats; started again at once"
+        ]
+
+    def test_a_start_and_a_stop_are_told_with_their_lengths(self) -> None:
+        times = [f"2030-01-01T11:55:0{second}+00:00" for second in (1, 3, 4, 5, 8)]
+        states = ("starting", "ready", "draining", "stopping", "stopped")
+        lines = happened(*({**transition(state), "at": at} for state, at in zip(states, times, strict=True)))
+
+        assert lines == ["started, and was ready after 2.0 s", "drained, and was stopped after 4.0 s"]
+
+    def test_what_is_known_of_a_failed_start_is_told_once(self) -> None:
+        reason = "E5003 startup raised"
+        lines = happened(
+            transition("starting", host="h-1"),
+            transition("failed", host="h-1", reason=reason),
+            transition("failed", host="", reason=f"{reason}; a restart would not help"),
+        )
+
+        assert lines == [f"failed to start after 0 ms: {reason}; a restart would not help"]
+
+
+class TestTraceback:
+    ERROR: ClassVar = {"detail": "Traceback\nValueError: no ink"}
+
+    def test_it_is_that_of_the_present_failure(self) -> None:
+        failure = transition("failed", error=self.ERROR)
+        tale = told(component("writer", "failed"), events=(failure,))
+        assert tale["traceback"] == ["Traceback", "ValueError: no ink"]
+
+    def test_it_is_none_when_the_newest_failure_had_none(self) -> None:
+        events = (transition("failed", error=self.ERROR), transition("ready"), transition("lost"))
+        assert told(component("writer", "backoff"), events=events)["traceback"] == []
+
+    def test_it_is_none_when_the_component_is_ready_since(self) -> None:
+        events = (transition("failed", error=self.ERROR), transition("ready"))
+        assert told(component("writer", "degraded"), events=events)["traceback"] == []
+
+
+class TestRequests:
+    FAILED: ClassVar = {
+        "type": "command.failed",
+        "at": RECENTLY,
+        "data": {"command": "restart", "error": {"why": "'writer-2': no ink; what ran before still runs"}},
+    }
+
+    def test_a_restart_that_failed_is_in_the_sentence_and_what_runs_is_said(self) -> None:
+        tale = told(component("writer", "ready"), events=(self.FAILED,))
+
+        assert tale["sentence"].endswith(
+            "; the last restart failed: 'writer-2': no ink; what ran before still runs"
+        )
+
+    def test_a_later_request_that_was_done_takes_it_back(self) -> None:
+        done = {"type": "command.completed", "at": RECENTLY, "data": {"command": "restart"}}
+
+        assert "failed" not in told(component("writer", "ready"), events=(self.FAILED, done))["sentence"]
+
+
 class TestLines:
     def test_a_blocked_loop_is_told_with_its_line(self) -> None:
-        data = {"host": "h-1", "duration_ms": 900, "culprit": "writer.py:7 in on_chapter", "count": 3}
-        blocked = {"type": "loop.blocked", "replica": "writer-1", "at": "", "data": data}
-        lines = story_lines(told(component("writer", "ready"), events=(blocked,)), Style(False), now=NOW)
+        event = blocked(at=RECENTLY, hint=HINT)
+        neighbour = component("critic", "ready", host="h-1")
+        tale = told(component("writer", "ready", host="h-1"), neighbour, events=(event,))
+        lines = story_lines(tale, Style(False), now=NOW)
 
         assert any("for 900 ms at writer.py:7 in on_chapter (3 times)" in line for line in lines)
-        assert any("ctl move writer --to isolated" in line for line in lines)
+        assert "  ctl move writer --to isolated" in lines
+
+    def test_isolation_is_advised_only_for_a_recent_block_beside_others(self) -> None:
+        writer, neighbour = component("writer", "ready", host="h-1"), component("critic", "ready", host="h-1")
+        old = blocked(at="2030-01-01T11:49:00+00:00", hint=HINT)
+        new = blocked(at=RECENTLY, hint=HINT)
+
+        assert told(writer, neighbour, events=(old,))["advice"] == []
+        assert not any("ctl move" in line for line in told(writer, events=(new,))["advice"])
+
+    def test_many_replicas_are_folded_and_those_that_are_not_ready_come_first(self) -> None:
+        subject = component("writer", "degraded")
+        (one,) = subject["replicas"]
+        subject["replicas"] = [{**one, "id": f"writer-{n}", "state": "ready"} for n in range(1, 21)]
+        subject["replicas"][-1]["state"] = "backoff"
+        error = {"detail": "line\n" * 50}
+        events = tuple(transition("backoff", error=error) for _ in range(20))
+        events = tuple({**event, "replica": "writer-20"} for event in events)
+        logs = [{"at": RECENTLY, "level": "error", "message": "no"}] * 5
+        tale = story(subject, {"writer": subject}, events, logs, now=NOW)
+        lines = story_lines(tale, Style(False), now=NOW)
+
+        assert "and 14 more replicas, all ready" in lines
+        assert lines[3].startswith("writer-20")
+        assert sum(line.startswith("writer-") for line in lines) == 6
+        assert "traceback:" in lines
+        assert len(lines) == 40
 
     def test_text_of_others_is_harmless_and_all_fits_one_screen(self) -> None:
         error = {"detail": "line\n" * 50 + "ValueError: \x1b[2Jbad"}
@@ -82,4 +207,4 @@ class TestLines:
     def test_what_is_no_json_object_is_left_out(self) -> None:
         odd = {"type": "component.transitioned", "data": "no json"}
 
-        assert told(component("writer", "ready"), events=(odd,))["events"] == []
+        assert told(component("writer", "ready"), events=(odd,))["happened"] == []

@@ -100,6 +100,7 @@ EXAMPLES: tuple[Message, ...] = (
         reason="startup raised: naïve ☕",
         error={"code": "E5003", "what": "startup raised"},
         permanent=True,
+        retry_in_s=0.5,
     ),
     CommandCompleted(**HEADER, host="h-3", command_id="k-1", command="replica.start"),
     CommandFailed(

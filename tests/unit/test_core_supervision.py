@@ -283,7 +283,9 @@ class TestSilence:
         assert core.wake_at_s == 6.0
         assert core.wait(6) == (KillHost("h1-1", "it was silent for three heartbeats"),)
         assert core.replica("writer-1").state is S.LOST
-        effects = core.tell(HostExited("h1-1", 1, signal=9))
+        effects = core.tell(HostExited("h1-1", 1, signal=9, killed_because="it was silent"))
+        record = core.state.observed.replicas["writer-1"]
+        assert record.reason == "its process was killed: it was silent"
         assert [type(effect) for effect in effects] == [SpawnHost]
 
     def test_silence_says_nothing_while_the_bus_is_away(self) -> None:

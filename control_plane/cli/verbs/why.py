@@ -23,6 +23,7 @@ ctl why writer                   its state, what happened, its last log lines, w
 ctl why writer-2                 the same, of one replica first
 ctl why writer --since 10m --json | jq .sentence
 """
+_EVENTS_READ = 300
 _TYPES = ("component.transitioned", "command.completed", "command.failed", "loop.blocked")
 _WARNINGS_SHOWN = 5
 _LINES_SHOWN = 3
@@ -42,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     component = _chosen(components, args.name)
     known = {each["name"]: each for each in components}
     events = _events(client, component["name"], since)
-    told = story(component, known, events, _logs(args, component["name"], since), now=now)
+    if args.name != component["name"]:  # What was asked of the component concerns its replica too.
+        events = [event for event in events if event.get("replica") in (args.name, "", None)]
+    told = story(component, known, events, _logs(args, args.name, since), now=now)
     if args.json:
         print_json(told)
     else:
@@ -59,16 +62,16 @@ def _components(client: ControlClient, name: str) -> list[dict[str, Any]]:
 
 
 def _chosen(components: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return the component; where a replica was named, with that one first."""
+    """Return the component; where a replica was named, as if that were its only one."""
     for component in components:
-        replicas = component["replicas"]
-        if name != component["name"] and name in [replica["id"] for replica in replicas]:
-            return {**component, "replicas": sorted(replicas, key=lambda replica: replica["id"] != name)}
+        for replica in component["replicas"]:
+            if name == replica["id"] and name != component["name"]:
+                return {**component, "state": replica["state"], "replicas": [replica], "shown": name}
     return choose(components, [name])[0]
 
 
 def _events(client: ControlClient, name: str, since: datetime | None) -> list[dict[str, Any]]:
-    wanted: dict[str, Any] = {"component": name, "type": _TYPES}
+    wanted: dict[str, Any] = {"component": name, "type": _TYPES, "last": _EVENTS_READ}
     if since is not None:
         wanted["since"] = f"{int(since.timestamp() * 1_000)}-0"  # ids of entries begin with their time
     try:
@@ -89,6 +92,8 @@ def _logs(args: argparse.Namespace, name: str, since: datetime | None) -> list[d
         deque[dict[str, Any]](maxlen=_LINES_SHOWN),
     )
     for line in LogReader(runtime_dir(args).logs, names=[name], since=since).read():
+        if line.message == "replica.transitioned":
+            continue  # That is what happened, and is told as such.
         lines.append(line.as_dict())
         if line.level in ("warning", "error", "critical"):
             warnings.append(line.as_dict())

@@ -65,6 +65,28 @@ class TestLogs:
         ]
         assert await transport.range("novel:bus:nothing") == []
 
+    async def test_the_newest_that_are_asked_for_are_found_behind_many_others(
+        self, transport: StreamTransport
+    ) -> None:
+        """Over several pages; an entry without the field is not one that is asked for."""
+        ids = [
+            await transport.append_log(BUS, {"type": kind, "n": str(n)}, max_len=10_000)
+            for n, kind in enumerate(["a", "b", "c", *["beat"] * 1_200, "a"])
+        ]
+        await transport.append_log(BUS, {"n": "odd"}, max_len=10_000)
+
+        async def found(*types: str, **more: Any) -> list[str]:
+            return [e.id for e in await transport.newest(BUS, where={"type": types}, **more)]
+
+        assert await found("a", "b", count=9) == [ids[0], ids[1], ids[-1]]
+        assert await found("a", "b", count=2) == [ids[1], ids[-1]]
+        assert await found("a", "b", count=9, after=ids[0]) == [ids[1], ids[-1]]
+        assert await found("beat", count=2) == ids[-3:-1]
+        assert await found("nothing", count=2) == []
+        both = await transport.newest(BUS, where={"type": ["a"], "n": ["1", "0"]}, count=9)
+        assert [e.id for e in both] == [ids[0]]
+        assert await transport.newest("novel:bus:nothing", where={}, count=1) == []
+
     async def test_the_last_id_outlives_its_entry(self, transport: StreamTransport) -> None:
         assert await transport.last_id(BUS) == "0-0"
         ids = await fill(transport, 3)
