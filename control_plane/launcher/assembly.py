@@ -21,7 +21,7 @@ from control_plane.launcher.blueprint import Blueprint, stop_bound_s
 from control_plane.launcher.control_servers import Doors, serving
 from control_plane.launcher.launch import Interrupted, Launch
 from control_plane.launcher.leadership import Leadership
-from control_plane.launcher.signals import let_signals_in, stop_signals
+from control_plane.launcher.signals import held_signals, stop_signals
 from control_plane.launcher.succession import Legacy, Standing
 from control_plane.runtime import clock
 from control_plane.runtime.ports import bind_public
@@ -96,6 +96,7 @@ async def prepare(
     legacy: Legacy | None = None,
 ) -> Prepared:
     settings = blueprint.settings
+    doors = standing.open_doors(blueprint.runtime, settings.control.host, settings.control.port)
     leadership = Leadership(
         settings.app.name,
         bus.leases,
@@ -104,7 +105,6 @@ async def prepare(
         file=blueprint.runtime.leader,
     )
     await leadership.take()
-    doors = standing.open_doors(blueprint.runtime, settings.control.host, settings.control.port)
     # A bus that was emptied counts from one again; the hosts that are there know how far we were.
     last_epoch = max(hosting.last_epoch, legacy.state.epoch if legacy and legacy.state else 0)
     epoch = max(await bus.state.increment(EPOCH_KEY), last_epoch + 1)
@@ -140,6 +140,7 @@ async def conduct(blueprint: Blueprint, prepared: Prepared) -> int:
             return await prepared.launch.conduct()
         finally:
             keeping.cancel()
+            await asyncio.wait({keeping})
             await prepared.leadership.give_up()
 
 
@@ -154,7 +155,8 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
     assert task is not None
     for number in stop_signals():
         loop.add_signal_handler(number, task.cancel)
-    let_signals_in()
+    if held_signals():
+        task.cancel()
     try:
         return await work
     except asyncio.CancelledError:

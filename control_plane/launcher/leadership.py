@@ -38,6 +38,7 @@ class Leadership:
         self._file = file
         self._token = 0
         self._certain_until_s = 0.0
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def is_certain(self) -> bool:
@@ -55,7 +56,6 @@ class Leadership:
             await self._leases.release(Lease(LEASE, previous, TTL_S))
         if not await self._grant():
             raise await self._refusal()
-        self._file.write_text(f"{self._token}\n")
         who = {"folder": str(self._folder), "pid": os.getpid(), "host": os.uname().nodename}
         await self._state.set(LEADER_KEY, who)
 
@@ -77,14 +77,13 @@ class Leadership:
             LaunchError: another control plane has taken it (E2013).
             BusError: the bus does not answer.
         """
-        asked_s = clock.now_s()
-        if await self._leases.renew(Lease(LEASE, self._token, TTL_S)):
-            self._certain_until_s = asked_s + TTL_S
-        elif not await self._grant():
-            self._certain_until_s = 0.0
-            raise await self._refusal()
-        else:
-            self._file.write_text(f"{self._token}\n")
+        async with self._one_at_a_time:  # lest one renewal finds the lease taken by the other
+            asked_s = clock.now_s()
+            if await self._leases.renew(Lease(LEASE, self._token, TTL_S)):
+                self._certain_until_s = asked_s + TTL_S
+            elif not await self._grant():
+                self._certain_until_s = 0.0
+                raise await self._refusal()
 
     async def give_up(self) -> None:
         """Give the lease back, so that the next launch need not wait for its end."""
@@ -98,7 +97,16 @@ class Leadership:
         grant = await self._leases.grant(LEASE, TTL_S)
         if grant.token:
             self._token, self._certain_until_s = grant.token, asked_s + TTL_S
+            self._write_token()
         return bool(grant.token)
+
+    def _write_token(self) -> None:
+        written = self._file.with_suffix(".new")
+        try:
+            written.write_text(f"{self._token}\n")
+            written.replace(self._file)
+        except OSError as exc:  # a full disk: then the next launch here waits until the lease runs out
+            log.warning("lease.not_noted", extra={"error": str(exc)})
 
     async def _refusal(self) -> LaunchError:
         leader: Any = None

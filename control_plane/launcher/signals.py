@@ -24,13 +24,28 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 def hold_signals() -> None:
-    """Keep signals that ask for a stop waiting, while there is no event loop that could heed them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+    """Only note signals from here on, until an event loop heeds them; the third ends this process.
+
+    A handler and no mask: a mask would hold for this thread alone, and the kernel may choose another.
+    """
+    for number in stop_signals():
+        signal.signal(number, _note)
 
 
-def let_signals_in() -> None:
-    """Heed them again, those that waited first."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
+def held_signals() -> bool:
+    """Tell whether signals came while they were held; they are forgotten by that."""
+    came = bool(_held)
+    _held.clear()
+    return came
+
+
+def _note(number: int, _frame: FrameType | None) -> None:
+    _held.append(number)
+    if len(_held) >= SIGNALS_TO_EXIT:
+        os._exit(ExitCode.INTERRUPTED)
+
+
+_held: list[int] = []
 
 
 class Ending:
@@ -60,7 +75,7 @@ class Ending:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Let SIGINT, SIGTERM and SIGHUP ask; where the block is cancelled, they are held from then on."""
+        """Let SIGINT, SIGTERM and SIGHUP ask; where the block fails, they are held from then on."""
         loop, numbers = asyncio.get_running_loop(), stop_signals()
 
         def arrived(number: int, _frame: FrameType | None) -> None:
@@ -74,9 +89,8 @@ class Ending:
         previous = {number: signal.signal(number, arrived) for number in numbers}
         try:
             yield
-        except asyncio.CancelledError:
-            hold_signals()  # until it is known what follows: a stop, or a new beginning
+        except BaseException:
+            hold_signals()  # until it is known what follows: the end, or a new beginning
             raise
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -144,11 +144,15 @@ class Exchange:
 
     async def _say_goodbye(self) -> None:
         self.complete = True
+        code = SERVICE_RESTART if self.closing else 1000
+        last: AsgiMessage = {"type": "http.response.body", "body": b""}
         if self.websocket:
-            code = SERVICE_RESTART if self.closing else 1000
-            await self._send_endless({"type": "websocket.close", "code": code, "reason": ""})
-        else:
-            await self._send_endless({"type": "http.response.body", "body": b""})
+            last = {"type": "websocket.close", "code": code, "reason": ""}
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._send_endless(last)
+        except TimeoutError:
+            self.given_up = self.gone = True  # it does not read
 
     async def _send_endless(self, message: AsgiMessage) -> None:
         """Send; a client that does not read holds us up only until it is given up."""

@@ -95,7 +95,10 @@ class HttpServer:
             await self._app(scope, exchange.receive, exchange.send)
             await exchange.finish()
         except ConnectionClosing:
-            await exchange.finish()
+            if exchange.closing:
+                await exchange.finish()
+            else:
+                exchange.given_up = True  # by the wall around the component, which drains
         except ConnectionBroken as exc:
             # An answer without its end makes uvicorn close the connection: the client sees the truth.
             log.info("http.answer_broken", extra={"path": scope["path"], "error": str(exc)})

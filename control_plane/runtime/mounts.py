@@ -126,8 +126,8 @@ class Guard:
         except ConnectionBroken:
             raise
         except ConnectionClosing:
-            if not exchange.closing:
-                raise  # it is the server below that closes
+            if not exchange.closing or exchange.given_up:
+                raise  # it is for the server below to close, or to cut off
             await exchange.finish()
         except (Exception, SystemExit, BaseExceptionGroup) as exc:
             await self._failed(scope, exchange, send, exc)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 import psutil
 
@@ -27,6 +28,8 @@ class Unreaped:
 
     def reap(self, now_s: float) -> None:
         """Reap the oldest, if it is time to look; what ended since the last look is spared."""
+        if sys.platform != "linux":
+            return  # Only there is this process given what others leave behind.
         if self._looked_s is not None and now_s - self._looked_s < self._look_every_s:
             return
         self._looked_s = now_s

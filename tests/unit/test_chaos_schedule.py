@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chaos import schedule
@@ -19,6 +19,7 @@ def made(seed: int, *, count: int = 300) -> tuple[Fault, ...]:
     return schedule.make_schedule(seed, components=COMPONENTS, places=("writing",), count=count)
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_the_same_seed_gives_the_same_faults_at_the_same_times(seed: int) -> None:
     assert made(seed, count=50) == made(seed, count=50)
@@ -62,6 +63,7 @@ def test_a_fault_has_what_its_kind_needs_and_nothing_else(seed: int) -> None:
         assert 0 <= fault.chance < 1
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_anchors_do_not_die_so_often_that_the_launch_gives_up(seed: int) -> None:
     deaths = [fault.at_s for fault in made(seed) if fault.kind is Kind.ANCHOR_KILLED]
