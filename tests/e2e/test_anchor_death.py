@@ -115,7 +115,7 @@ def test_what_hosts_had_started_ends_with_the_anchor(tmp_path: Any) -> None:
     config.write_text('[components.daemons]\nuse = "tests.support.samples:StartsDaemons"\n')
     with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
         before = made.start("--mode", "multi").until_ready()
-        daemons = {process.pid for process in made.processes() if process.name() == "sleep"}
+        daemons = made.named("sleep")
 
         kill_anchor(made, before)
         until_ready_again(made, before)
