@@ -71,8 +71,7 @@ def _outlive_anchors(blueprint: Blueprint, reporter: LaunchReporter, standing: S
     deaths = Deaths()
     outcome = run_loop(_serve_anchored(blueprint, reporter, standing))
     while isinstance(outcome, Legacy):
-        standing.reap_anchor()
-        log.error("anchor.died", extra={"error": str(outcome.error)})
+        log.error("anchor.died", extra={"error": str(outcome.error), "exit_code": standing.reap_anchor()})
         if outcome.stopping:
             run_loop(outcome.remains.end(grace_s=stop_bound_s(blueprint.settings)))
             raise outcome.error

@@ -7,8 +7,6 @@ wanted and observed is handed on. Anchors that die again and again end the launc
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 from collections import deque
 from dataclasses import dataclass, field
 from socket import socket
@@ -25,6 +23,7 @@ from control_plane.runtime.remains import Remains
 
 MAX_DEATHS = 5
 WINDOW_S = 60.0
+REAP_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,18 @@ class Standing:
         self.public = bind_public(address.hostname or "", address.port or 0)
         return self.public
 
-    def reap_anchor(self) -> None:
-        """Let the dead anchor go; one that has not answered for a minute is ended first."""
-        if self.anchor_pid is not None:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self.anchor_pid, signal.SIGKILL)
-                os.waitpid(self.anchor_pid, 0)
-            self.anchor_pid = None
+    def reap_anchor(self) -> int | None:
+        """Let the dead anchor go and return how it ended; one that only does not answer is ended first."""
+        pid, self.anchor_pid = self.anchor_pid, None
+        if pid is None:
+            return None
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            anchor = psutil.Process(pid)
+            with contextlib.suppress(psutil.TimeoutExpired):
+                return anchor.wait(REAP_TIMEOUT_S)
+            anchor.kill()
+            return anchor.wait(REAP_TIMEOUT_S)
+        return None
 
     def end_anchor(self, *, timeout_s: float) -> None:
         """End our anchor, and wait: who interrupts a launch early does so before it answers."""

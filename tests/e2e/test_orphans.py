@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backend import Backend, backend
+from tests.support.backend import backend
 from tests.support.wait import wait_until
 
 SOURCE = """
@@ -27,32 +27,27 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def sleepers(made: Backend) -> set[int]:
-    """Return the daemons of the backend that live."""
-    return {process.pid for process in made.processes() if process.name() == "sleep"}
-
-
 @pytest.mark.parametrize("mode", ["single", "multi", "hybrid"])
 def test_what_components_started_ends_with_the_launch(config: Path, mode: str) -> None:
     with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
         made.start("--mode", mode).until_ready()
-        assert len(sleepers(made)) >= STARTED
+        assert len(made.named("sleep")) >= STARTED
 
         assert made.interrupt() == 0, made.output
-        assert sleepers(made) == set()
+        assert made.named("sleep") == set()
         made.assert_nothing_left()
 
 
 def test_what_a_killed_host_started_ends_before_its_successor_has_run_for_long(config: Path) -> None:
     with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
         made.start("--mode", "multi").until_ready()
-        before = sleepers(made)
+        before = made.named("sleep")
 
         os.kill(made.replica("daemons-1")["pid"], signal.SIGKILL)
 
-        wait_until(lambda: not before & sleepers(made), 10)
+        wait_until(lambda: not before & made.named("sleep"), 10)
         wait_until(lambda: made.replica("daemons-1")["restarts"] == 1, 20)
         made.until_ready()
-        assert len(sleepers(made)) == len(before)
+        assert len(made.named("sleep")) == len(before)
         assert made.interrupt() == 0, made.output
         made.assert_nothing_left()

@@ -146,9 +146,18 @@ class Backend:
         except psutil.Error:
             return False
 
+    def named(self, name: str) -> set[int]:
+        """Return the ids of the living processes with this name that the backend started, at any depth."""
+        found = set()
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if process.name() == name:
+                    found.add(process.pid)
+        return found
+
     def leftovers(self) -> list[str]:
         """Return what is still there: processes, sockets, temporary files."""
-        processes = [f"process {p.pid}: {' '.join(p.cmdline())}" for p in self.processes()]
+        processes = [f"process {pid}: {command}" for pid, command in map(_described, self.processes())]
         files = [
             str(path) for path in self.home.rglob("*") if path.is_socket() or path.suffix in {".pid", ".lock"}
         ]
@@ -169,6 +178,12 @@ class Backend:
         if self.launch is not None:
             self.launch.wait(10)
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _described(process: psutil.Process) -> tuple[int, str]:
+    with contextlib.suppress(psutil.Error):
+        return process.pid, " ".join(process.cmdline())
+    return process.pid, "(has just ended)"
 
 
 @contextlib.contextmanager
