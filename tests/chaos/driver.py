@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Sequence
@@ -67,8 +68,8 @@ class Driver:
     def __init__(self, stage: Stage, run: Run) -> None:
         self._stage = stage
         self._run = run
-        self._saboteur = Saboteur(stage)
         self._began_s = time.monotonic()
+        self._saboteur = Saboteur(stage, now_s=self.now_s)
 
     def now_s(self) -> float:
         """Return the seconds since the beginning of the run."""
@@ -141,6 +142,7 @@ class Driver:
     async def _check(self) -> dict[str, list[str]]:
         run, stage = self._run, self._stage
         return {
+            # What is checked first is what explains the rest.
             "every fault could be carried out, and no launch ended": run.remarks,
             "the state converges within 10 s": invariants.state_converged(run),
             "no request to an unaffected component fails": invariants.requests_answered(run),
@@ -165,9 +167,12 @@ class Driver:
 
     def _stop(self) -> list[str]:
         novel = self._stage.novel
-        code = novel.interrupt()
+        try:
+            code: object = novel.interrupt()
+        except subprocess.TimeoutExpired as exc:
+            code = exc
         if code != 0:
-            return [f"exit code {code}: {novel.output[-2000:]}"]
+            return [f"ended with {code}: {novel.output[-2000:]}"]
         try:
             novel.assert_nothing_left()
         except AssertionError as exc:

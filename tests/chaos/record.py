@@ -38,7 +38,7 @@ class Injected:
 
     Attributes:
         touched: the components that it takes down or hangs, `EVERYTHING`, or none; `BUS` for the bus.
-        began_s: just before.
+        began_s: just before; until it is carried out, when it was due.
         ended_s: when a pause was over, a new control plane answered or an operator's request was done.
         recovered_s: when the state had converged after it.
         note: what happened on the spot.
@@ -126,8 +126,8 @@ def _is_excused(request: Request, injected: Sequence[Injected]) -> bool:
 def slow_recoveries(run: Run) -> list[str]:
     """Return each time that the state had not converged 10 s after a fault while nothing else went wrong."""
     told = []
-    for one, following in itertools.pairwise([*run.injected, None]):
-        assert one is not None
+    in_order = sorted(run.injected, key=lambda one: one.began_s)
+    for one, following in itertools.zip_longest(in_order, in_order[1:]):
         until_s = min(one.recovered_s, following.began_s if following else inf)
         settled_s = max(
             [one.ended_s, *(other.ended_s for other in run.injected if other.began_s < one.began_s)]
