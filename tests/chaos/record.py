@@ -63,7 +63,9 @@ class Story:
 
     Attributes:
         asked_s: when the request was sent that was accepted.
-        problem: what a client of it would complain about.
+        finished_s: when all of it had been read, and was right.
+        problem: what its reader complains about.
+        ended_s: when its reader was through with it, either way.
     """
 
     key: str
@@ -73,6 +75,7 @@ class Story:
     accepted_s: float = inf
     finished_s: float = inf
     problem: str = ""
+    ended_s: float = inf
 
 
 @dataclass
@@ -91,6 +94,15 @@ class Run:
     def flushed_s(self) -> float:
         """When the bus had been emptied for the last time; before all times where it never was."""
         return max((one.ended_s for one in self.injected if one.fault.kind is Kind.BUS_FLUSHED), default=-inf)
+
+    def was_emptied(self, story: Story) -> bool:
+        """Tell whether the bus was emptied between the request for a story and its end."""
+        return any(
+            one.fault.kind is Kind.BUS_FLUSHED
+            and one.began_s <= story.ended_s
+            and story.asked_s <= one.ended_s
+            for one in self.injected
+        )
 
     def near(self, from_s: float, until_s: float) -> list[Injected]:
         """Return the faults that can have to do with something that happened between these times."""
