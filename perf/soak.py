@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -146,6 +147,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--every-s", type=float, default=5.0)
     args = parser.parse_args()
+    # Whoever ends us gets everything cleaned up, as with Ctrl+C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     soak, ending = asyncio.run(soak_once(minutes=args.minutes, every_s=args.every_s))
     grown = judge(soak.samples)
     figures = {

@@ -182,6 +182,12 @@ class EventDirectory:
                 pass
 
     def _transition(self, message: ComponentTransitioned) -> None:
+        if message.to_state in (ReplicaState.STOPPED, ReplicaState.LOST):
+            # A host that is heard of for the first time by its end is none: it would never speak, and
+            # its interval would count when silence is judged.
+            if message.host in self._hosts:
+                self._hosts[message.host].replicas.pop(message.replica, None)
+            return
         host = self._hosts.setdefault(message.host, _KnownHost(message.endpoint, self._now_s(), 10.0))
         host.address = message.endpoint or host.address
         host.last_seen_s = self._now_s()
@@ -193,8 +199,6 @@ class EventDirectory:
             health=message.health,
             reason=message.reason,
         )
-        if message.to_state in (ReplicaState.STOPPED, ReplicaState.LOST):
-            del host.replicas[message.replica]
 
     def _forget_silent(self) -> None:
         now_s = self._now_s()

@@ -31,9 +31,9 @@ def main() -> int:
     )
     outcome = asyncio.run(run_chaos(args.seed, schedule))
     print(write_report(outcome, keep=not args.no_report))
-    if outcome.first_violation:
+    if not outcome.held:
         print(outcome.explain(), file=sys.stderr)
-    return 1 if outcome.first_violation else 0
+    return 0 if outcome.held else 1
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from tests.chaos.record import BUS, EVERYTHING, Injected
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.stage import Stage, replicas
+from tests.support.anchored import gone
 from tests.support.wait import eventually
 
 GRANTED_WITHIN_S = 60.0
@@ -29,8 +30,9 @@ VERBS = {Kind.RESTARTED: "restart", Kind.SCALED: "scale", Kind.MOVED: "move"}
 class Saboteur:
     """Carries out one fault after another, or several at once."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, now_s: Callable[[], float]) -> None:
         self._stage = stage
+        self._now_s = now_s
         # One hand at a time on the pair of control plane and anchor: when both are gone, what operators
         # wanted is gone as well, and nothing can be held against the next launch.
         self._control = asyncio.Lock()
@@ -52,18 +54,15 @@ class Saboteur:
             case Kind.ANCHOR_KILLED | Kind.ANCHOR_PAUSED:
                 await self._on_anchor(injected)
             case Kind.CONTROL_PLANE_KILLED:
-                async with self._control:
-                    await self._replace_control_plane(injected)
+                await self._replace_control_plane(injected)
             case Kind.CONTROL_PLANE_PAUSED:
-                async with self._control:
-                    await self._pause(injected, self._stage.launch_pid)
+                await self._pause_control_plane(injected)
             case Kind.BUS_KILLED | Kind.BUS_PAUSED:
                 await self._on_bus(injected)
             case Kind.BUS_FLUSHED:
                 await self._flush(injected)
             case Kind.RESTARTED | Kind.SCALED | Kind.MOVED:
-                async with self._commands.setdefault(fault.component, asyncio.Lock()):
-                    await self._ask(injected)
+                await self._ask(injected)
 
     # Processes.
 
@@ -79,7 +78,7 @@ class Saboteur:
         if number is signal.SIGSTOP:
             await self._pause(injected, victim["pid"])
         else:
-            self._signal(injected, victim["pid"], number)
+            await self._kill(injected, victim["pid"])
 
     async def _on_anchor(self, injected: Injected) -> None:
         async with self._control:
@@ -90,8 +89,8 @@ class Saboteur:
                 await self._pause(injected, pid)
                 return
             injected.touched = EVERYTHING
-            self._signal(injected, pid, signal.SIGKILL)
-            injected.ended_s = injected.began_s
+            await self._kill(injected, pid)
+            injected.ended_s = self._now_s()
             await eventually(lambda: self._other_anchor(pid), BACK_WITHIN_S, every_s=0.05)
 
     async def _anchor_pid(self) -> int | None:
@@ -102,11 +101,16 @@ class Saboteur:
 
     async def _replace_control_plane(self, injected: Injected) -> None:
         stage = self._stage
-        injected.note = f"process {stage.launch_pid}"
-        await stage.end_launch()
-        await asyncio.sleep(injected.fault.lasts_s)
-        stage.launch()
-        await eventually(stage.status, BACK_WITHIN_S, every_s=0.05)
+        async with self._control:
+            injected.began_s, injected.note = self._now_s(), f"process {stage.launch_pid}"
+            await stage.end_launch()
+            await asyncio.sleep(injected.fault.lasts_s)
+            stage.launch()
+            await eventually(stage.status, BACK_WITHIN_S, every_s=0.05)
+
+    async def _pause_control_plane(self, injected: Injected) -> None:
+        async with self._control:
+            await self._pause(injected, self._stage.launch_pid)
 
     async def _on_bus(self, injected: Injected) -> None:
         pid = self._stage.bus_pid()
@@ -117,10 +121,10 @@ class Saboteur:
         if injected.fault.kind is Kind.BUS_PAUSED:
             await self._pause(injected, pid)
         else:
-            self._signal(injected, pid, signal.SIGKILL)
+            await self._kill(injected, pid)
 
     async def _flush(self, injected: Injected) -> None:
-        injected.touched = frozenset({BUS})
+        injected.touched, injected.began_s = frozenset({BUS}), self._now_s()
 
         async def flushed() -> bool:
             with contextlib.suppress(RedisError, OSError):
@@ -134,18 +138,20 @@ class Saboteur:
 
     async def _ask(self, injected: Injected) -> None:
         fault, wanted = injected.fault, self._stage.wanted
-        body: dict[str, Any] = {}
-        if fault.kind is Kind.SCALED:
-            body["replicas"] = wanted.replicas[fault.component] = fault.replicas
-        elif fault.kind is Kind.MOVED:
-            body["to"] = wanted.places[fault.component] = fault.place
+        async with self._commands.setdefault(fault.component, asyncio.Lock()):
+            injected.began_s = self._now_s()
+            body: dict[str, Any] = {}
+            if fault.kind is Kind.SCALED:
+                body["replicas"] = wanted.replicas[fault.component] = fault.replicas
+            elif fault.kind is Kind.MOVED:
+                body["to"] = wanted.places[fault.component] = fault.place
 
-        async def granted() -> bool:
-            refusal = await self._stage.command(fault.component, VERBS[fault.kind], body)
-            injected.note = refusal or injected.note
-            return not refusal
+            async def granted() -> bool:
+                refusal = await self._stage.command(fault.component, VERBS[fault.kind], body)
+                injected.note = refusal or injected.note
+                return not refusal
 
-        await eventually(granted, GRANTED_WITHIN_S, every_s=0.2)
+            await eventually(granted, GRANTED_WITHIN_S, every_s=0.2)
 
     # Signals.
 
@@ -154,14 +160,25 @@ class Saboteur:
         try:
             await asyncio.sleep(injected.fault.lasts_s)
         finally:
-            self._signal(injected, pid, signal.SIGCONT)
+            os_signal(self._stage, pid, signal.SIGCONT)
+
+    async def _kill(self, injected: Injected, pid: int) -> None:
+        self._signal(injected, pid, signal.SIGKILL)
+        # On a loaded machine a killed process is there for a while: nothing is well again before it is gone.
+        await eventually(lambda: gone(pid), BACK_WITHIN_S)
 
     def _signal(self, injected: Injected, pid: int, number: signal.Signals) -> None:
-        """Send a signal, unless the process has ended and its number is somebody else's by now."""
-        try:
-            if self._stage.novel.is_ours(psutil.Process(pid)):
-                os.kill(pid, number)
-                return
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            pass
-        injected.note += f"; gone before {number.name}"
+        injected.began_s = self._now_s()
+        if not os_signal(self._stage, pid, number):
+            injected.note += f"; gone before {number.name}"
+
+
+def os_signal(stage: Stage, pid: int, number: signal.Signals) -> bool:
+    """Send a signal, unless the process has ended and its number is somebody else's by now."""
+    try:
+        if stage.novel.is_ours(psutil.Process(pid)):
+            os.kill(pid, number)
+            return True
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        pass
+    return False

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 import psutil
 
-from tests.chaos.record import Run, slow_recoveries, unexcused
+from tests.chaos.record import Injected, Run, slow_recoveries, unexcused
 from tests.chaos.stage import Stage, replicas
 
 EVIDENCE = 20
@@ -18,14 +17,14 @@ PREFIX = "novel:state:story:"
 def stories_finished_once(run: Run) -> list[str]:
     """Return each accepted story that did not finish once with the right bytes.
 
-    Those that were asked for before the bus was emptied for the last time do not count.
+    Those that were under way when the bus was emptied do not count.
     """
     return [
         f"{story.key} {story.location}, accepted at {story.accepted_s:.1f} s: "
         + (story.problem or "not finished")
-        + _near(run, story.asked_s, min(story.finished_s, run.duration_s))
+        + _near(run, story.asked_s, min(story.ended_s, run.duration_s))
         for story in run.stories
-        if story.asked_s > run.flushed_s and (story.problem or story.finished_s == inf)
+        if story.asked_s < inf and story.finished_s == inf and not run.was_emptied(story)
     ]
 
 
@@ -93,9 +92,10 @@ def _told(ledger: dict[str, Any]) -> str:
 
 
 def _near(run: Run, from_s: float, until_s: float) -> str:
-    faults: Sequence[str] = [
-        f"    {one.fault} ({one.note}), {one.began_s:.2f} s to {one.ended_s:.2f} s, "
-        f"converged at {one.recovered_s:.2f} s"
-        for one in run.near(from_s, until_s)
-    ]
-    return "\n" + "\n".join(faults or ["    no fault was near"])
+    return "\n" + "\n".join([told(one) for one in run.near(from_s, until_s)] or ["    no fault was near"])
+
+
+def told(injected: Injected) -> str:
+    """Return what became of a fault, on a line."""
+    times = f"{injected.began_s:.2f} s to {injected.ended_s:.2f} s, converged at {injected.recovered_s:.2f} s"
+    return f"    {injected.fault}: {times} ({injected.note[:300]})"

@@ -38,7 +38,7 @@ class Injected:
 
     Attributes:
         touched: the components that it takes down or hangs, `EVERYTHING`, or none; `BUS` for the bus.
-        began_s: just before.
+        began_s: just before; until it is carried out, when it was due.
         ended_s: when a pause was over, a new control plane answered or an operator's request was done.
         recovered_s: when the state had converged after it.
         note: what happened on the spot.
@@ -63,7 +63,9 @@ class Story:
 
     Attributes:
         asked_s: when the request was sent that was accepted.
-        problem: what a client of it would complain about.
+        finished_s: when all of it had been read, and was right.
+        problem: what its reader complains about.
+        ended_s: when its reader was through with it, either way.
     """
 
     key: str
@@ -73,6 +75,7 @@ class Story:
     accepted_s: float = inf
     finished_s: float = inf
     problem: str = ""
+    ended_s: float = inf
 
 
 @dataclass
@@ -91,6 +94,15 @@ class Run:
     def flushed_s(self) -> float:
         """When the bus had been emptied for the last time; before all times where it never was."""
         return max((one.ended_s for one in self.injected if one.fault.kind is Kind.BUS_FLUSHED), default=-inf)
+
+    def was_emptied(self, story: Story) -> bool:
+        """Tell whether the bus was emptied between the request for a story and its end."""
+        return any(
+            one.fault.kind is Kind.BUS_FLUSHED
+            and one.began_s <= story.ended_s
+            and story.asked_s <= one.ended_s
+            for one in self.injected
+        )
 
     def near(self, from_s: float, until_s: float) -> list[Injected]:
         """Return the faults that can have to do with something that happened between these times."""
@@ -126,8 +138,8 @@ def _is_excused(request: Request, injected: Sequence[Injected]) -> bool:
 def slow_recoveries(run: Run) -> list[str]:
     """Return each time that the state had not converged 10 s after a fault while nothing else went wrong."""
     told = []
-    for one, following in itertools.pairwise([*run.injected, None]):
-        assert one is not None
+    in_order = sorted(run.injected, key=lambda one: one.began_s)
+    for one, following in itertools.zip_longest(in_order, in_order[1:]):
         until_s = min(one.recovered_s, following.began_s if following else inf)
         settled_s = max(
             [one.ended_s, *(other.ended_s for other in run.injected if other.began_s < one.began_s)]

@@ -28,7 +28,7 @@ def write_report(outcome: Outcome, *, keep: bool) -> str:
 def figures_of(outcome: Outcome) -> dict[str, Any]:
     """Return what is worth keeping of a run."""
     run = outcome.run
-    kept = [story for story in run.stories if story.asked_s > run.flushed_s]
+    unfinished = [one for one in run.stories if one.asked_s < inf and one.finished_s == inf]
     return {
         "seed": run.seed,
         "duration_s": round(run.duration_s, 1),
@@ -36,11 +36,9 @@ def figures_of(outcome: Outcome) -> dict[str, Any]:
         "faults": _faults(run),
         "stories": {
             "accepted": sum(story.accepted_s < inf for story in run.stories),
-            "of them emptied with the bus": sum(
-                story.asked_s <= run.flushed_s and story.finished_s == inf for story in run.stories
-            ),
-            "finished once with the right bytes": sum(story.finished_s < inf for story in run.stories),
-            "lost, doubled or wrong": sum(bool(story.problem) or story.finished_s == inf for story in kept),
+            "under way when the bus was emptied": sum(map(run.was_emptied, unfinished)),
+            "finished once with the right bytes": sum(one.finished_s < inf for one in run.stories),
+            "lost, doubled or wrong": sum(not run.was_emptied(one) for one in unfinished),
         },
         "requests": _requests(run),
         "failures that no fault excuses": len(unexcused(run)),

@@ -95,7 +95,7 @@ class Readers:
 
     def take_done(self) -> list[Story]:
         """Return the stories that were read, or never will be, and forget them."""
-        done = [story for story in self.stories if story.problem or story.finished_s < self._now_s()]
+        done = [story for story in self.stories if story.ended_s < self._now_s()]
         for story in done:
             self.stories.remove(story)
             del self._reading[story.key]
@@ -104,7 +104,7 @@ class Readers:
     def give_up(self) -> None:
         """Wait no longer for stories that were asked for before the bus was emptied."""
         for story in self.stories:
-            if story.asked_s < self._flushed_s():
+            if story.asked_s < self._flushed_s() < story.ended_s:
                 self._reading[story.key].cancel()
 
     async def _read(self, story: Story) -> None:
@@ -119,6 +119,7 @@ class Readers:
             story.problem = f"was given up at {self._now_s():.1f} s"
             raise
         finally:
+            story.ended_s = self._now_s()
             self._free.release()
 
     async def _ask_for(self, story: Story) -> None:

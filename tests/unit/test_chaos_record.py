@@ -13,6 +13,7 @@ from tests.chaos.record import (
     Injected,
     Request,
     Run,
+    Story,
     recovery_s,
     slow_recoveries,
     unexcused,
@@ -168,6 +169,18 @@ class TestRecoveryTimes:
             Kind.HOST_PAUSED: [0.5],
             Kind.RESTARTED: [1.5],
         }
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "ended_s", "emptied"),
+    [(1, 9, False), (1, 10.5, True), (9, inf, True), (10.5, 12, True), (11.1, inf, False)],
+)
+def test_only_stories_under_way_are_lost_when_the_bus_is_emptied(
+    asked_s: float, ended_s: float, emptied: bool
+) -> None:
+    run = Run(1, (), injected=[fault(Kind.BUS_FLUSHED, BUS, began_s=10, ended_s=11)])
+
+    assert run.was_emptied(Story("key", 1, asked_s=asked_s, ended_s=ended_s)) is emptied
 
 
 def test_the_bus_counts_as_emptied_when_that_is_done() -> None:

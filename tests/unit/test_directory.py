@@ -92,6 +92,24 @@ async def test_nobody_is_forgotten_because_nothing_was_heard_at_all() -> None:
         assert here.known() == ["critic", "writer"]
 
 
+async def test_a_dead_host_does_not_lengthen_the_silence_that_is_put_down_to_the_bus() -> None:
+    """The control plane speaks for hosts that died; what it says of one is no sign of life of it."""
+    async with scene() as here:
+        lost = ComponentTransitioned(
+            component="outliner",
+            replica="outliner-1",
+            host="h-outliner",
+            from_state=ReplicaState.READY,
+            to_state=ReplicaState.LOST,
+        )
+        await here.bus.append_log("t:ctl:events", to_fields(lost), max_len=100)
+        await here.beat("critic", 1.0)
+
+        await here.beat("writer", 9.0)
+
+        assert here.known() == ["critic", "writer"]
+
+
 async def test_a_replica_that_drains_is_asked_only_while_there_is_nobody_else() -> None:
     async with scene() as here:
         await here.transition("outliner-1", ReplicaState.READY)
