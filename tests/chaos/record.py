@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from contracts.specs import GATEWAY
 from tests.chaos.schedule import BY_OPERATOR, Fault, Kind
 
 EVERYTHING = frozenset({"*"})
 BUS = "(bus)"
-GATEWAY = "gateway"
 # A fault is noted a moment after it happened, and clients hear of it a moment later still.
 MARGIN_S = 0.5
 CONVERGES_WITHIN_S = 10.0

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
+from contracts.specs import GATEWAY
+
 ISOLATED = "isolated"
 FIRST_FAULT_S = 3.0
 MEAN_GAP_S = 4.0
@@ -129,14 +131,17 @@ def _gap_s(dice: Random) -> float:
 def _fault(
     dice: Random, number: int, at_s: float, kind: Kind, components: Sequence[str], places: Sequence[str]
 ) -> Fault:
+    component = dice.choice(components) if kind in OF_COMPONENTS else ""
+    # A process is given the public socket when it is made: the gateway joins no group.
+    there = (ISOLATED,) if component == GATEWAY else (ISOLATED, *places)
     return Fault(
         number,
         at_s,
         kind,
-        component=dice.choice(components) if kind in OF_COMPONENTS else "",
+        component=component,
         lasts_s=_lasts_s(dice, kind),
         replicas=dice.randint(1, MOST_REPLICAS) if kind is Kind.SCALED else 0,
-        place=dice.choice((ISOLATED, *places)) if kind is Kind.MOVED else "",
+        place=dice.choice(there) if kind is Kind.MOVED else "",
         chance=dice.random(),
     )
 
