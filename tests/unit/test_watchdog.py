@@ -359,7 +359,7 @@ class TestWhoseItIs:
         assert "in app\n" in self.told(work, self.HERE[0]).stack.splitlines(keepends=True)[0]
 
     def test_the_stack_is_bounded(self) -> None:
-        place = self.told(lambda: deep(300), self.HERE[0])
+        place = self.told(lambda: deep(60), self.HERE[0])
         assert len(place.stack) <= 4000
         assert place.stack.count("  File ") <= 20
         assert place.stack.rstrip().endswith("time.sleep(BLOCK_S)")
