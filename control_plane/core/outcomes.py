@@ -67,9 +67,7 @@ def _conclude(request: OpenRequest, error: ControlError | None) -> Conclude:
 
 
 def _failure(state: State, request: OpenRequest) -> ControlError | None:
-    is_down = is_down_wanted(state, request.component)
-    if is_down != (request.kind == "stop"):
-        later = "stop" if is_down else "start"
+    if (later := _overtaken_by(state, request)) is not None:
         return ControlError(f"'{request.kind} {request.component}' was overtaken by a {later}", code="E3003")
     failed = [
         f"'{replica}': {record.reason or 'no reason was given'}"
@@ -85,6 +83,15 @@ def _failure(state: State, request: OpenRequest) -> ControlError | None:
         fix=f"see `ctl why {request.component}`",
         code="E3003",
     )
+
+
+def _overtaken_by(state: State, request: OpenRequest) -> str | None:
+    """Return the kind of a later request that wants the opposite; what is stopped can be scaled and moved."""
+    is_down = is_down_wanted(state, request.component)
+    if request.kind == "stop":
+        return None if is_down else "start"
+    needs_it_up = request.kind in ("start", "restart") or state.desired.stopping
+    return "stop" if is_down and needs_it_up else None
 
 
 def _late(request: OpenRequest) -> ControlError:
