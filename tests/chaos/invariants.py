@@ -15,7 +15,7 @@ PREFIX = "novel:state:story:"
 
 
 def stories_finished_once(run: Run) -> list[str]:
-    """Return each accepted story that did not finish once with the right bytes.
+    """Return each story that was not accepted, or did not finish once with the right bytes.
 
     Those that were under way when the bus was emptied do not count.
     """
@@ -24,7 +24,7 @@ def stories_finished_once(run: Run) -> list[str]:
         + (story.problem or "not finished")
         + _near(run, story.asked_s, min(story.ended_s, run.duration_s))
         for story in run.stories
-        if story.asked_s < inf and story.finished_s == inf and not run.was_emptied(story)
+        if story.finished_s == inf and not run.was_emptied(story)
     ]
 
 
