@@ -48,8 +48,9 @@ class RememberedReplica:
 
 @dataclass(frozen=True)
 class Memory:
-    """All that is remembered."""
+    """All that is remembered; `epoch` is that of who remembered it, and no id of it may come back."""
 
+    epoch: int = 0
     components: Mapping[str, RememberedComponent] = field(default_factory=dict)
     replicas: Mapping[str, RememberedReplica] = field(default_factory=dict)
     open_requests: tuple[OpenRequest, ...] = ()
@@ -78,6 +79,7 @@ def _adapter() -> TypeAdapter[Memory]:
 def remembered(state: State) -> Memory:
     """Return what a later control plane is to know of this state."""
     return Memory(
+        state.epoch,
         {
             name: RememberedComponent(
                 wanted.running, wanted.replicas, wanted.generation, wanted.rolling, wanted.place

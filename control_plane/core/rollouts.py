@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from contracts.status import ReplicaState
-from control_plane.core.questions import is_stale, replicas_of_component, wanted_ids
-from control_plane.core.state import DesiredComponent, State
+from control_plane.core.questions import host_of, is_stale, is_unheard, replicas_of_component, wanted_ids
+from control_plane.core.state import DesiredComponent, ReplicaRecord, State
 from control_plane.core.transitions import SERVING
 
 
 def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling: bool) -> State:
     """Return the state in which every replica is to be replaced; one by one where that protects work."""
-    serves = any(record.state in SERVING for _, record in replicas_of_component(state, component))
+    serves = any(_may_serve(state, record) for _, record in replicas_of_component(state, component))
     newer = replace(wanted, generation=wanted.generation + 1, rolling=rolling and serves and wanted.running)
     return state.with_component(component, newer)
 
@@ -47,3 +47,9 @@ def _is_done(state: State, wanted: DesiredComponent) -> bool:
         record is not None and (record.finished or (record.state in SERVING and not is_stale(state, record)))
         for record in records
     )
+
+
+def _may_serve(state: State, record: ReplicaRecord) -> bool:
+    """Return whether the replica serves; one that was taken over and has not spoken yet may."""
+    host = host_of(state, record)
+    return record.state in SERVING or (host is not None and is_unheard(host))

@@ -105,15 +105,14 @@ async def prepare(
         file=blueprint.runtime.leader,
     )
     await leadership.take()
-    # A bus that was emptied counts from one again; the hosts that are there know how far we were.
-    last_epoch = max(hosting.last_epoch, legacy.state.epoch if legacy and legacy.state else 0)
-    epoch = max(await bus.state.increment(EPOCH_KEY), last_epoch + 1)
+    before = remembered(legacy.state) if legacy and legacy.state else Memory.from_json(hosting.recall())
+    # A bus that was emptied counts from one again; what was left behind knows how far we were.
+    epoch = max(await bus.state.increment(EPOCH_KEY), hosting.last_epoch + 1, before.epoch + 1)
     identity = Identity(settings, blueprint.mode, epoch, NODE, gateway_url, doors.url, clock.now_s())
     first = initial_state(settings, blueprint.mode, epoch=epoch)
-    left = remembered(legacy.state) if legacy and legacy.state else Memory.from_json(hosting.recall())
     supervisor = Supervisor(
         identity,
-        state=recalled(first, left),
+        state=recalled(first, before),
         transport=bus.transport,
         hosting=hosting,
         leadership=leadership,

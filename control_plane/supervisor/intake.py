@@ -14,6 +14,7 @@ from contracts.errors import BusError, LaunchError
 from contracts.messages import AnyRequest, Event, MalformedEntry, Message, Request, from_fields, to_fields
 from control_plane.brokers import Delivery, GroupMissing, StreamTransport
 from control_plane.core import BusLost, BusRecovered, Input
+from control_plane.runtime import clock
 from control_plane.runtime.announcer import events_stream, requests_stream
 from control_plane.supervisor.requests import REQUESTS_KEPT
 
@@ -24,6 +25,8 @@ BUS_PAUSE_S = 0.5
 EVENTS_READ = 200
 REQUESTS_READ = 20
 PROBE_TIMEOUT_S = 1.0
+# Far above what an answer takes on a busy machine, and far below a freeze that costs heartbeats.
+PROBE_SLOW_S = 0.3
 GROUP = "control-plane"
 
 
@@ -64,24 +67,38 @@ class Intake:
         self.skipped = 0
         self._probes = probes_stream(app)
         self._connected = True
+        self._position = ""
+        self._read = asyncio.Event()
 
     async def is_bus_there(self) -> bool:
-        """Return whether hosts could be heard now: a bus that is frozen or full ends no read for long."""
+        """Return whether hosts could be heard until now, and what they said was read.
+
+        A bus that is frozen or full ends no read for long; and one that was frozen until a moment ago
+        answers late, and has everything that was said meanwhile to tell still.
+        """
+        asked_s = clock.now_s()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._transport.append_log(self._probes, {"type": "probe"}, max_len=1)
+                await self._until_read(await self._transport.last_id(self._events))
         except (BusError, TimeoutError):
             self._connected = False  # until the next read of events succeeds
+        if clock.now_s() - asked_s > PROBE_SLOW_S:
+            self._connected = False
         return self._connected
+
+    async def _until_read(self, entry_id: str) -> None:
+        while _numbers(self._position) < _numbers(entry_id):
+            read = self._read = asyncio.Event()
+            await read.wait()
 
     async def read_events(self) -> None:
         """Follow what hosts say from now on; their next heartbeats tell the rest."""
-        position = ""
         while True:
             try:
-                position = position or await self._transport.last_id(self._events)
+                self._position = self._position or await self._transport.last_id(self._events)
                 entries = await self._transport.tail(
-                    {self._events: position}, count=EVENTS_READ, block_s=BLOCK_S
+                    {self._events: self._position}, count=EVENTS_READ, block_s=BLOCK_S
                 )
             except BusError as exc:
                 if self._connected:
@@ -95,10 +112,11 @@ class Intake:
                 await self._inbox.put(BusRecovered())
                 self._connected = True
             for _, entry in entries:
-                position = entry.id
                 message = self._understood(entry.id, entry.fields)
                 if isinstance(message, Event):
                     await self._inbox.put(message)
+                self._position = entry.id
+            self._read.set()
 
     async def read_requests(self) -> None:
         """Consume requests; each is acknowledged once it is in the inbox."""
@@ -163,3 +181,8 @@ class Intake:
 def _named(request: AnyRequest, entry_id: str) -> AnyRequest:
     """Return the request with an id, if need be that of its entry."""
     return request if request.request_id else request.model_copy(update={"request_id": entry_id})
+
+
+def _numbers(entry_id: str) -> tuple[int, ...]:
+    """Return an id of a stream as numbers, which compare as the server does; of nothing read, none."""
+    return tuple(int(part) for part in entry_id.split("-") if part)
