@@ -7,7 +7,16 @@ import json
 from contracts.messages import MoveRequest, RestartRequest, ScaleRequest, StopRequest
 from contracts.specs import Settings
 from contracts.status import ReplicaState
-from control_plane.core import HostExited, HostSpawned, Memory, StopHost, initial_state, recalled, remembered
+from control_plane.core import (
+    HostExited,
+    HostSpawned,
+    Memory,
+    SendStop,
+    StopHost,
+    initial_state,
+    recalled,
+    remembered,
+)
 from tests.support.core_steps import Core, component
 
 S = ReplicaState
@@ -150,3 +159,16 @@ def test_a_restart_that_goes_on_after_a_takeover_replaces_the_process_too() -> N
     after.beat("h1-1", {"writer-1": S.READY})
     after.beat("h1-3", {"writer-2": S.READY})
     assert after.move("h1-1", "writer-1", S.STOPPED) == (StopHost("h1-1"),)
+
+
+def test_no_epoch_comes_back_although_a_takeover_spawned_nothing_and_the_bus_was_emptied() -> None:
+    """Commands are known by their ids, and those begin with the epoch."""
+    memory = Memory.from_json(remembered(taken_over(started()).state).as_json())
+    assert memory.epoch == 2
+
+
+def test_a_restart_right_after_a_takeover_is_rolling_too() -> None:
+    after = taken_over(started())
+    effects = after.tell(RestartRequest(component="writer", request_id="a"))
+    assert not [effect for effect in effects if isinstance(effect, SendStop)]
+    assert after.state.desired.components["writer"].rolling

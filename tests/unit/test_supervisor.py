@@ -24,9 +24,22 @@ EVENTS = "novel:ctl:events"
 
 
 class Bus(MemoryTransport):
-    """A bus that may be full: then it takes nothing, while those who read just wait."""
+    """A bus that may be full: then it takes nothing, while those who read just wait.
+
+    One that is not `frozen.is_set()` lets nobody read, while its writers are heard already.
+    """
 
     full = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = asyncio.Event()
+        self.frozen.set()
+
+    async def tail(self, *args: Any, **options: Any) -> Any:
+        entries = await super().tail(*args, **options)
+        await self.frozen.wait()
+        return entries
 
     async def append_log(self, stream: str, fields: Mapping[str, str], *, max_len: int) -> str:
         if self.full:
@@ -108,5 +121,28 @@ async def test_silence_is_held_against_a_host_only_while_it_could_be_heard() -> 
     bus.full = False
     await bus.append_log(EVENTS, heartbeat(host), max_len=100)
     await eventually(lambda: hosts.killed == [host])
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_what_hosts_said_while_the_bus_was_frozen_is_heard_before_silence_counts() -> None:
+    """The probe of a bus that has just come back may be answered before what it held back was read."""
+    bus, hosts = Bus(), Hosts()
+    watching = supervisor(bus, hosts)
+    running = asyncio.ensure_future(watching.run())
+    await eventually(lambda: hosts.spawned)
+    (host,) = hosts.spawned
+    await bus.append_log(EVENTS, heartbeat(host), max_len=100)
+    await eventually(lambda: watching.status().ready)
+    bus.frozen.clear()
+    for _ in range(4):
+        await bus.append_log(EVENTS, heartbeat(host), max_len=100)
+        await asyncio.sleep(0.1)
+    assert not hosts.killed
+    bus.frozen.set()
+    await bus.append_log(EVENTS, heartbeat(host), max_len=100)
+    await eventually(lambda: watching.status().bus.connected)
+    await bus.append_log(EVENTS, heartbeat(host), max_len=100)
+    assert not hosts.killed
     running.cancel()
     await asyncio.wait({running})
