@@ -165,6 +165,15 @@ class Ear(Quiet):
     async def on_ring(self, message: dict[str, int]) -> None:
         self.heard.append(message["number"])
 
+    def get_routes(self) -> APIRouter | None:
+        router = APIRouter()
+
+        @router.get("/")
+        async def tell() -> list[int]:
+            return self.heard
+
+        return router
+
 
 class Naps(Quiet):
     """Blocks the loop for as long as a message, a request or a word in the shared state says."""
@@ -185,10 +194,6 @@ class Naps(Quiet):
 
     def get_routes(self) -> APIRouter | None:
         router = APIRouter()
-
-        @router.get("/")
-        async def tell() -> list[int]:
-            return self.heard
 
         @router.get("/nap/{s}")
         async def nap_now(s: float) -> None:
