@@ -18,7 +18,7 @@ from control_plane.core.inputs import Moment
 from control_plane.core.questions import is_down_wanted, is_unheard, is_wanted, replicas_of_component
 from control_plane.core.rollouts import is_blocked
 from control_plane.core.state import REQUESTS_KEPT, OpenRequest, State
-from control_plane.core.status import is_settled
+from control_plane.core.status import settled_components
 
 _REPLACING: Final = frozenset({"restart", "move"})
 
@@ -35,7 +35,7 @@ def opened(state: State, request: AnyRequest, at: Moment) -> State:
 
 def concluded(state: State, at: Moment) -> tuple[State, tuple[Conclude, ...]]:
     """Return the state without the requests that have their outcome now, and those outcomes."""
-    ends = tuple(_ends(state, at))
+    ends = tuple(_ends(state, at)) if state.open_requests else ()
     if not ends:
         return state, ()
     over = {end.request_id for end in ends}
@@ -44,20 +44,21 @@ def concluded(state: State, at: Moment) -> tuple[State, tuple[Conclude, ...]]:
 
 
 def _ends(state: State, at: Moment) -> Iterator[Conclude]:
+    # What runs is known when the hosts that were taken over have spoken.
+    is_known = not any(is_unheard(host) for host in state.observed.hosts.values())
+    settled = settled_components(state, {request.component for request in state.open_requests})
     for request in state.open_requests:
-        if _is_over(state, request):
+        if is_known and _is_over(state, request, settled):
             yield _conclude(request, _failure(state, request))
         elif is_due(request.deadline_s, at.now_s):
             yield _conclude(request, _late(request))
 
 
-def _is_over(state: State, request: OpenRequest) -> bool:
+def _is_over(state: State, request: OpenRequest, settled: frozenset[str]) -> bool:
     """Return whether waiting longer changes nothing for whoever asked."""
-    if any(is_unheard(host) for host in state.observed.hosts.values()):
-        return False  # What runs is known when those that were taken over have spoken.
-    if request.kind in _REPLACING and state.desired.components[request.component].rolling:
+    if request.kind in _REPLACING and request.component in state.desired.rolling:
         return is_blocked(state, request.component)
-    return is_settled(state, component=request.component)
+    return request.component in settled
 
 
 def _conclude(request: OpenRequest, error: ControlError | None) -> Conclude:

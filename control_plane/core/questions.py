@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from contracts.specs import ComponentSpec
 from contracts.status import ReplicaState
@@ -78,13 +78,15 @@ def key_of(state: State, replica: str, component: str) -> str:
 # What is observed.
 
 
-def all_replicas(state: State) -> Iterator[tuple[str, ReplicaRecord]]:
-    """Iterate over every replica that is placed or known."""
+def all_replicas(state: State, among: Collection[str] | None = None) -> Iterator[tuple[str, ReplicaRecord]]:
+    """Iterate over every replica that is placed or known, of these components or of all."""
     known = state.observed.replicas
-    for name, wanted in state.desired.components.items():
-        for replica in wanted_ids(wanted):
+    for name in state.desired.components if among is None else among:
+        for replica in wanted_ids(state.desired.components[name]):
             yield replica, known.get(replica) or ReplicaRecord(name)
     for replica, record in known.items():
+        if among is not None and record.component not in among:
+            continue
         wanted_now = state.desired.components.get(record.component)
         if wanted_now is None or replica not in wanted_ids(wanted_now):
             yield replica, record

@@ -26,8 +26,9 @@ def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling:
 
 def advanced(state: State) -> State:
     """Return the state in which replacements that are over have ended."""
-    for name, wanted in state.desired.components.items():
-        if wanted.rolling and _is_done(state, wanted):
+    for name in state.desired.rolling:
+        wanted = state.desired.components[name]
+        if _is_done(state, wanted):
             state = state.with_component(name, replace(wanted, rolling=False))
     return state
 

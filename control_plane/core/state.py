@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final
 
 from contracts.specs import ComponentSpec, Mode, Settings
@@ -46,6 +47,19 @@ class Desired:
     components: Mapping[str, DesiredComponent]
     stopping: bool = False
     one_for_all: frozenset[str] = frozenset()
+
+    # Asked after every event, and the same until something else is wanted.
+
+    @cached_property
+    def rolling(self) -> tuple[str, ...]:
+        """The components whose replicas are being replaced one by one."""
+        return tuple(name for name, wanted in self.components.items() if wanted.rolling)
+
+    @cached_property
+    def drags_along(self) -> bool:
+        """Whether a failure can concern more than its own replica."""
+        specs = (wanted.spec for wanted in self.components.values())
+        return bool(self.one_for_all) or any(spec.on_dependency_failure == "restart" for spec in specs)
 
 
 class CommandKind(StrEnum):

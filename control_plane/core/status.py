@@ -6,7 +6,7 @@ serves but not with all of them, else the most hopeful state among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from contracts.status import ComponentStatus, LogLoss, ReplicaState, ReplicaStatus
@@ -19,6 +19,7 @@ from control_plane.core.questions import (
     is_needed,
     is_stale,
     is_wanted,
+    live_components,
     missing_dependencies,
     replicas_of_component,
     serving_components,
@@ -79,32 +80,46 @@ def _is_as_wanted(record: ReplicaRecord) -> bool:
 
 def _has_enough(state: State, component: str) -> bool:
     wanted = state.desired.components[component]
+    if not wanted.rolling:
+        return False
     good = sum(_is_as_wanted(record) for _, record in replicas_of_component(state, component))
-    return wanted.rolling and good >= wanted.replicas
+    return good >= wanted.replicas
 
 
-def is_settled(state: State, *, component: str | None = None) -> bool:
-    """Return whether waiting longer changes nothing, for one component or for all.
+def is_settled(state: State) -> bool:
+    """Return whether waiting longer changes nothing.
 
     What is wanted is ready, failed, finished, or waits for what failed; nothing is ready that was to be
     replaced at once; what is not wanted is down. Being replaced one by one disturbs nobody.
     """
-    hopeless = _hopeless_components(state)
-    return all(
-        _is_final(state, record, hopeless) if is_wanted(state, replica, record) else record.state not in LIVE
-        for replica, record in all_replicas(state)
-        if component in (None, record.component)
-    )
+    return not _unsettled(state, all_replicas(state))
 
 
-def _is_final(state: State, record: ReplicaRecord, hopeless: frozenset[str]) -> bool:
+def settled_components(state: State, among: Collection[str]) -> frozenset[str]:
+    """Return those, among these components, of which waiting longer changes nothing."""
+    return frozenset(among) - _unsettled(state, all_replicas(state, among))
+
+
+def _unsettled(state: State, replicas: Iterable[tuple[str, ReplicaRecord]]) -> set[str]:
+    unsettled: set[str] = set()
+    waiting: set[str] = set()
+    for replica, record in replicas:
+        if not is_wanted(state, replica, record):
+            if record.state in LIVE:
+                unsettled.add(record.component)
+        elif not _is_final(state, record):
+            (waiting if record.state in DOWN else unsettled).add(record.component)
+    # Asked last and once: it takes a look at every component.
+    hopeless = _hopeless_components(state) if waiting - unsettled else frozenset()
+    return unsettled | {name for name in waiting if not waits_for(state, name) & hopeless}
+
+
+def _is_final(state: State, record: ReplicaRecord) -> bool:
     if _has_enough(state, record.component):
         return True  # being replaced one by one, or standing still in it
     if record.state is ReplicaState.READY:
         return is_foreign(state, record) or not is_stale(state, record)
-    if record.state is ReplicaState.FAILED or record.finished:
-        return True
-    return record.state in DOWN and bool(waits_for(state, record.component) & hopeless)
+    return record.state is ReplicaState.FAILED or record.finished
 
 
 def is_stopped(state: State) -> bool:
@@ -129,17 +144,11 @@ def _hopeless_components(state: State) -> frozenset[str]:
     """Return the components of which no replica will come to serve: failed, finished, or behind such."""
     hopeful = {record.component for replica, record in _wanted(state) if is_needed(state, replica, record)}
     hopeless = set(state.desired.components) - hopeful
-    while behind := {name for name in hopeful - hopeless if _is_behind(state, name, hopeless)}:
+    serving = serving_components(state)
+    waiting = {name: missing_dependencies(state, name, serving) for name in hopeful - live_components(state)}
+    while behind := {name for name, missing in waiting.items() if missing & hopeless} - hopeless:
         hopeless |= behind
     return frozenset(hopeless)
-
-
-def _is_behind(state: State, component: str, hopeless: set[str]) -> bool:
-    return not _has_live_replica(state, component) and bool(waits_for(state, component) & hopeless)
-
-
-def _has_live_replica(state: State, component: str) -> bool:
-    return any(r.component == component and r.state in LIVE for r in state.observed.replicas.values())
 
 
 def warnings(state: State) -> tuple[str, ...]:

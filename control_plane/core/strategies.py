@@ -18,14 +18,14 @@ from control_plane.core.state import Desired, ReplicaRecord, State
 
 def followed(before: State, after: State) -> State:
     """Return the state after a step in which whoever a failure drags along is to be replaced."""
-    if after.observed.replicas is before.observed.replicas:
+    known, now = before.observed.replicas, after.observed.replicas
+    if now is known or not after.desired.drags_along:
         return after
-    known = before.observed.replicas
-    failed = {
-        record.component
-        for replica, record in after.observed.replicas.items()
-        if record.component in after.desired.components and _has_failed(known.get(replica), record)
-    }
+    changed = [replica for replica, record in now.items() if record is not known.get(replica)]
+    failed = {now[replica].component for replica in changed if _has_failed(known.get(replica), now[replica])}
+    failed &= after.desired.components.keys()
+    if not failed:
+        return after
     live = live_components(after)
     for name in _dragged_along(after.desired, failed):
         if name not in live:
@@ -36,7 +36,7 @@ def followed(before: State, after: State) -> State:
 
 def _has_failed(was: ReplicaRecord | None, record: ReplicaRecord) -> bool:
     """Return whether an exit was counted in this step that was neither on purpose nor in order."""
-    if record is was or record.state not in (ReplicaState.BACKOFF, ReplicaState.FAILED):
+    if record.state not in (ReplicaState.BACKOFF, ReplicaState.FAILED):
         return False
     return bool(record.exits) and (was is None or was.exits != record.exits)
 
