@@ -169,13 +169,18 @@ def broken_dependencies(state: State, component: str) -> frozenset[str]:
 
 
 def _is_unknown(state: State, component: str) -> bool:
-    hosts = (host_of(state, record) for _, record in replicas_of_component(state, component))
-    return any(host is not None and is_unheard(host) for host in hosts)
+    return any(is_in_unheard_host(state, record) for _, record in replicas_of_component(state, component))
 
 
 def is_unheard(host: HostRecord) -> bool:
     """Return whether the host was taken over and has not said yet what runs in it."""
     return host.adopted and host.phase is HostPhase.SPAWNING
+
+
+def is_in_unheard_host(state: State, record: ReplicaRecord) -> bool:
+    """Return whether the replica may run although its record does not say so."""
+    host = host_of(state, record)
+    return host is not None and is_unheard(host)
 
 
 def sole_component(state: State, host: HostRecord) -> DesiredComponent | None:

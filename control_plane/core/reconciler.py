@@ -20,6 +20,7 @@ from control_plane.core.questions import (
     all_replicas,
     is_abandoned,
     is_foreign,
+    is_in_unheard_host,
     is_needed,
     is_stale_host,
     is_stop_in_flight,
@@ -154,6 +155,8 @@ class _Planner:
             return False
         if record.state in LIVE or is_abandoned(record) or is_foreign(self._state, record):
             return True
+        if is_in_unheard_host(self._state, record):
+            return True
         return self._belongs_in(self._hosts[record.host], replica, record)
 
     # Replicas that have to start.
@@ -190,6 +193,8 @@ class _Planner:
 
     def _may_run_now(self, replica: str, record: ReplicaRecord) -> bool:
         if not is_needed(self._state, replica, record) or is_abandoned(record):
+            return False
+        if is_in_unheard_host(self._state, record):
             return False
         match record.state:
             case ReplicaState.PENDING | ReplicaState.STOPPED:

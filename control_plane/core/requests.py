@@ -24,13 +24,14 @@ from control_plane.core.questions import (
     all_replicas,
     host_of,
     is_foreign,
+    is_in_unheard_host,
     is_wanted,
     key_of,
     replicas_of_component,
 )
 from control_plane.core.records import forgiven, stopped
 from control_plane.core.rollouts import replaced
-from control_plane.core.state import DesiredComponent, State
+from control_plane.core.state import DesiredComponent, ReplicaRecord, State
 from control_plane.core.transitions import DOWN, LIVE
 
 
@@ -103,11 +104,15 @@ def _moved(state: State, component: str, wanted: DesiredComponent, at: Moment) -
     hosts = [
         (replica, host_of(state, record))
         for replica, record in replicas_of_component(state, component)
-        if record.state in LIVE and not is_foreign(state, record)
+        if _may_run(state, record) and not is_foreign(state, record)
     ]
     if all(host is None or host.key == key_of(after, replica, component) for replica, host in hosts):
         return after
     return _forgive(replaced(after, component, wanted, rolling=True), component, at)
+
+
+def _may_run(state: State, record: ReplicaRecord) -> bool:
+    return record.state in LIVE or is_in_unheard_host(state, record)
 
 
 def _forgive(state: State, component: str, at: Moment, *, only: Collection[str] | None = None) -> State:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from contracts.status import ReplicaState
-from control_plane.core.questions import host_of, is_stale, is_unheard, replicas_of_component, wanted_ids
+from control_plane.core.questions import is_in_unheard_host, is_stale, replicas_of_component, wanted_ids
 from control_plane.core.state import DesiredComponent, ReplicaRecord, State
 from control_plane.core.transitions import SERVING
 
@@ -52,5 +52,4 @@ def _is_done(state: State, wanted: DesiredComponent) -> bool:
 
 def _may_serve(state: State, record: ReplicaRecord) -> bool:
     """Return whether the replica serves; one that was taken over and has not spoken yet may."""
-    host = host_of(state, record)
-    return record.state in SERVING or (host is not None and is_unheard(host))
+    return record.state in SERVING or is_in_unheard_host(state, record)

@@ -11,10 +11,14 @@ from control_plane.core import (
     HostExited,
     HostSpawned,
     Memory,
+    SendStart,
     SendStop,
+    SpawnFailed,
+    SpawnHost,
     StopHost,
     initial_state,
     recalled,
+    reduce,
     remembered,
 )
 from tests.support.core_steps import Core, component
@@ -31,7 +35,7 @@ def started(**fields: object) -> Core:
 
 
 def taken_over(core: Core) -> Core:
-    """Return the core of the next control plane, which has heard nothing yet."""
+    """Return the core of the next control plane, which knows its hosts and has heard nothing of them yet."""
     memory = Memory.from_json(json.loads(json.dumps(remembered(core.state).as_json())))
     specs = [wanted.spec for wanted in core.state.desired.components.values()]
     after = Core(*specs, epoch=2)
@@ -40,7 +44,9 @@ def taken_over(core: Core) -> Core:
     after.now_s = core.now_s
     for host_id, host in core.state.observed.hosts.items():
         given = tuple((name, core.replica(name).component) for name in host.replicas)
-        after.tell(HostSpawned(host_id, 1, given, host.key))
+        adopted = HostSpawned(host_id, 1, given, host.key)
+        after.state, _ = reduce(after.state, adopted, now_s=after.now_s)
+    after.wait(0)
     return after
 
 
@@ -90,6 +96,16 @@ def test_crashes_before_and_after_count_together() -> None:
     after.beat("h1-3", {"writer-1": S.READY})
     after.tell(HostExited("h1-3", 1, signal=9))
     assert after.replica("writer-1").state is S.FAILED
+
+
+def test_what_is_shown_of_a_replica_is_the_same_before_and_after() -> None:
+    core = started(restart={"max_restarts": 1})
+    core.tell(HostExited("h1-1", 1, signal=9))
+    core.tell(SpawnFailed("h1-3", {"what": "no memory"}))
+    before, after = core.replica("writer-1"), taken_over(core).replica("writer-1")
+    assert after.state is S.FAILED
+    assert after.error == {"what": "no memory"}
+    assert (after.restarts, after.reason) == (before.restarts, before.reason) == (1, before.reason)
 
 
 def test_what_had_finished_is_not_started_again() -> None:
@@ -172,3 +188,38 @@ def test_a_restart_right_after_a_takeover_is_rolling_too() -> None:
     effects = after.tell(RestartRequest(component="writer", request_id="a"))
     assert not [effect for effect in effects if isinstance(effect, SendStop)]
     assert after.state.desired.components["writer"].rolling
+
+
+class TestUnheard:
+    """A host that was taken over is asked what runs in it; until it has said so, anything may."""
+
+    def test_what_may_run_is_not_started_elsewhere_by_a_move(self) -> None:
+        after = taken_over(started())
+        assert after.tell(MoveRequest(component="writer", to="agents")) == (
+            SpawnHost("h2-1", "group.agents", (("writer-2", "writer"),)),
+        )
+        after.run("h2-1", "writer-2")
+        assert after.replica("writer-1").host == "h1-1"
+        (stop,) = after.beat("h1-1", {"writer-1": S.READY})
+        assert isinstance(stop, SendStop)
+        assert (stop.replica, stop.host) == ("writer-1", "h1-1")
+
+    def test_what_the_host_took_in_since_it_was_made_is_its_own(self) -> None:
+        core = Core(component("writer"), component("critic", group="agents"), epoch=2)
+        core.tell(HostSpawned("h1-7", 1, (("critic-1", "critic"),), "group.agents"))
+        core.beat("h1-7", {"critic-1": S.READY, "writer-9": S.READY})
+        core.move("h1-7", "writer-9", S.DRAINING)
+        assert core.replica("writer-9").state is S.DRAINING
+
+    def test_what_did_not_run_is_started_where_it_was(self) -> None:
+        after = taken_over(started())
+        effects = after.beat("h1-1", {"writer-1": S.PENDING})
+        assert [effect.replica for effect in effects if isinstance(effect, SendStart)] == ["writer-1"]
+
+    def test_a_restart_that_a_failed_dependency_would_end_goes_on_until_its_hosts_have_spoken(self) -> None:
+        core = Core(component("outliner"), component("writer", depends_on=("outliner",)))
+        core.wait(0)
+        core.run("h1-1", "outliner-1")
+        core.run("h1-2", "writer-1")
+        core.tell(RestartRequest(component="writer", request_id="a"))
+        assert taken_over(core).state.desired.components["writer"].rolling
