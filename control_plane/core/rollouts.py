@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from contracts.status import ReplicaState
+from control_plane.core.placement import replica_id
 from control_plane.core.questions import is_in_unheard_host, is_stale, replicas_of_component, wanted_ids
 from control_plane.core.state import DesiredComponent, ReplicaRecord, State
 from control_plane.core.transitions import SERVING
@@ -44,8 +45,11 @@ def is_blocked(state: State, component: str) -> bool:
 
 def _is_done(state: State, wanted: DesiredComponent) -> bool:
     records = (state.observed.replicas.get(name) for name in wanted_ids(replace(wanted, rolling=False)))
+    surge = state.observed.replicas.get(replica_id(wanted.spec.name, wanted.replicas + 1))
+    # As for the old ones: a replica that is not well does not stand in for one that is.
+    good = {ReplicaState.READY} if surge and surge.state is ReplicaState.READY else SERVING
     return all(
-        record is not None and (record.finished or (record.state in SERVING and not is_stale(state, record)))
+        record is not None and (record.finished or (record.state in good and not is_stale(state, record)))
         for record in records
     )
 

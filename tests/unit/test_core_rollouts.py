@@ -46,6 +46,17 @@ def shown(core: Core) -> dict[str, str]:
     return {replica.id: replica.state for replica in status.replicas}
 
 
+def replaced_but_for_the_surge(core: Core) -> Core:
+    """Return the core when writer-2 stands in, and writer-1 was told to start anew in h1-3."""
+    restart(core)
+    core.run("h1-2", "writer-2")
+    core.move("h1-1", "writer-1", S.STOPPED)
+    core.tell(HostExited("h1-1", 1, exit_code=0))
+    core.beat("h1-3", {"writer-1": S.PENDING})
+    core.move("h1-3", "writer-1", S.STARTING)
+    return core
+
+
 class TestOneReplica:
     def test_a_surge_replica_is_made_before_anything_stops(self) -> None:
         core = running()
@@ -110,6 +121,36 @@ class TestOneReplica:
         assert [type(effect) for effect in effects] == [SpawnHost]
         assert core.replica("writer-1").exits == ()
 
+    def test_a_surge_replica_that_is_well_stays_until_its_successor_is(self) -> None:
+        core = replaced_but_for_the_surge(running())
+        assert core.move("h1-3", "writer-1", S.DEGRADED) == ()
+        (stop,) = core.move("h1-3", "writer-1", S.READY)
+        assert isinstance(stop, SendStop)
+        assert stop.replica == "writer-2"
+
+    def test_one_that_is_not_well_is_replaced_by_one_that_is_not_well_either(self) -> None:
+        core = running()
+        core.move("h1-1", "writer-1", S.DEGRADED)
+        restart(core)
+        core.beat("h1-2", {"writer-2": S.PENDING})
+        assert [type(effect) for effect in core.move("h1-2", "writer-2", S.DEGRADED)] == [SendStop]
+
+    def test_it_is_not_called_ready_when_nobody_serves_after_all(self) -> None:
+        core = running()
+        restart(core)
+        core.tell(HostExited("h1-1", 1, signal=9))
+        assert (word(core), is_ready(core.state)) == ("pending", False)
+
+    def test_a_surge_replica_that_is_tried_again_leaves_the_old_one_alone(self) -> None:
+        core = running()
+        restart(core)
+        core.tell(HostExited("h1-2", 1, signal=9))
+        core.tell(HostExited("h1-3", 1, signal=9))
+        assert shown(core) == {"writer-1": "ready", "writer-2": "backoff"}
+        (spawn,) = core.wait(0.5)
+        assert isinstance(spawn, SpawnHost)
+        assert spawn.key == "writer-2"
+
 
 class TestSeveralReplicas:
     def test_never_fewer_are_ready_than_are_wanted(self) -> None:
@@ -157,6 +198,40 @@ class TestSeveralReplicas:
         core.move("h1-2", "writer-2", S.STOPPED)
         assert shown(core) == {"writer-1": "stopped"}
 
+    def test_scaling_down_in_the_middle_ends_with_new_ones_only(self) -> None:
+        core = running(replicas=3)
+        restart(core)
+        core.tell(ScaleRequest(component="writer", replicas=1))
+        assert core.replica("writer-2").command is None  # it is the surge replica now
+        core.move("h1-1", "writer-1", S.STOPPED)
+        core.tell(HostExited("h1-1", 1, exit_code=0))
+        core.run("h1-5", "writer-1")
+        assert core.replica("writer-2").command is not None
+
+    def test_scaling_to_nothing_in_the_middle_stops_everything(self) -> None:
+        core = running()
+        restart(core)
+        core.run("h1-2", "writer-2")
+        core.tell(ScaleRequest(component="writer", replicas=0))
+        core.move("h1-1", "writer-1", S.STOPPED)
+        core.move("h1-2", "writer-2", S.STOPPED)
+        assert shown(core) == {}
+        assert not core.state.desired.components["writer"].rolling
+
+    def test_a_start_in_the_middle_changes_nothing(self) -> None:
+        core = running()
+        restart(core)
+        assert core.tell(StartRequest(component="writer")) == ()
+        assert core.state.desired.components["writer"].rolling
+
+    def test_a_restart_at_once_in_the_middle_stops_whatever_runs(self) -> None:
+        core = running()
+        restart(core)
+        core.run("h1-2", "writer-2")
+        effects = core.tell(RestartRequest(component="writer", rolling=False))
+        assert [effect.replica for effect in effects if isinstance(effect, SendStop)] == ["writer-2"]
+        assert core.replica("writer-1").command is not None
+
 
 class TestFaultyVersion:
     def broken(self) -> tuple[Core, tuple[Effect, ...]]:
@@ -196,6 +271,15 @@ class TestFaultyVersion:
         effects = core.move("h1-3", "writer-1", S.FAILED, permanent=True)
         assert not [effect for effect in effects if isinstance(effect, SendStop)]
         assert shown(core) == {"writer-1": "failed", "writer-2": "ready"}
+
+    def test_a_surge_replica_that_stands_in_goes_when_the_failed_one_was_started_and_is_ready(self) -> None:
+        core = replaced_but_for_the_surge(running())
+        core.move("h1-3", "writer-1", S.FAILED, permanent=True)
+        core.tell(HostExited("h1-3", 1, exit_code=0))
+        core.tell(StartRequest(component="writer"))
+        (stop,) = core.run("h1-4", "writer-1")
+        assert isinstance(stop, SendStop)
+        assert stop.replica == "writer-2"
 
     def test_what_was_replaced_before_the_failure_is_replaced_again_by_the_next_restart(self) -> None:
         core = running(replicas=2)
@@ -244,6 +328,20 @@ class TestSharedHosts:
         (start,) = restart(core)
         assert isinstance(start, SendStart)
         assert (start.replica, start.host) == ("writer-2", "h1-1")
+
+    def test_a_neighbour_in_the_group_is_left_alone(self) -> None:
+        core = Core(component("writer", group="g"), component("critic", group="g"), mode=Mode.HYBRID)
+        core.wait(0)
+        core.run("h1-1", "writer-1", "critic-1")
+        restart(core)
+        core.move("h1-1", "writer-2", S.READY)
+        (start,) = core.move("h1-1", "writer-1", S.STOPPED)
+        assert isinstance(start, SendStart)
+        assert (start.replica, start.host) == ("writer-1", "h1-1")
+        (stop,) = core.move("h1-1", "writer-1", S.READY)
+        assert isinstance(stop, SendStop)
+        assert core.move("h1-1", "writer-2", S.STOPPED) == ()
+        assert core.replica("critic-1").state is S.READY
 
     def test_a_host_in_which_replicas_were_replaced_goes_on_to_be_used(self) -> None:
         core = running(mode=Mode.HYBRID, group="agents")
