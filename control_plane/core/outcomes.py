@@ -15,10 +15,11 @@ from contracts.status import ReplicaState
 from control_plane.core.deadlines import is_due
 from control_plane.core.effects import Conclude
 from control_plane.core.inputs import Moment
-from control_plane.core.questions import is_down_wanted, is_unheard, is_wanted, replicas_of_component
+from control_plane.core.questions import all_replicas, is_down_wanted, is_unheard, is_wanted
 from control_plane.core.rollouts import is_blocked
-from control_plane.core.state import REQUESTS_KEPT, OpenRequest, State
-from control_plane.core.status import settled_components
+from control_plane.core.state import REQUESTS_KEPT, OpenRequest, ReplicaRecord, State
+from control_plane.core.status import settled_components, waits_for
+from control_plane.core.transitions import DOWN
 
 _REPLACING: Final = frozenset({"restart", "move"})
 
@@ -71,9 +72,9 @@ def _failure(state: State, request: OpenRequest) -> ControlError | None:
     if (later := _overtaken_by(state, request)) is not None:
         return ControlError(f"'{request.kind} {request.component}' was overtaken by a {later}", code="E3003")
     failed = [
-        f"'{replica}': {record.reason or 'no reason was given'}"
-        for replica, record in replicas_of_component(state, request.component)
-        if record.state is ReplicaState.FAILED and is_wanted(state, replica, record)
+        f"'{replica}': {why}"
+        for replica, record in all_replicas(state, {request.component})
+        if is_wanted(state, replica, record) and (why := _why_not(state, record))
     ]
     if not failed:
         return None
@@ -84,6 +85,14 @@ def _failure(state: State, request: OpenRequest) -> ControlError | None:
         fix=f"see `ctl why {request.component}`",
         code="E3003",
     )
+
+
+def _why_not(state: State, record: ReplicaRecord) -> str | None:
+    """Return why the replica does not serve, and will not."""
+    if record.state is ReplicaState.FAILED:
+        return record.reason or "no reason was given"
+    missing = waits_for(state, record.component) if record.state in DOWN and not record.finished else ()
+    return f"waits for {', '.join(sorted(missing))}" if missing else None
 
 
 def _overtaken_by(state: State, request: OpenRequest) -> str | None:

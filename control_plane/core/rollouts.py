@@ -13,9 +13,17 @@ from dataclasses import replace
 
 from contracts.status import ReplicaState
 from control_plane.core.placement import replica_id
-from control_plane.core.questions import is_in_unheard_host, is_stale, replicas_of_component, wanted_ids
+from control_plane.core.questions import (
+    is_in_unheard_host,
+    is_stale,
+    is_unheard,
+    missing_dependencies,
+    replicas_of_component,
+    serving_components,
+    wanted_ids,
+)
 from control_plane.core.state import DesiredComponent, ReplicaRecord, State
-from control_plane.core.transitions import SERVING
+from control_plane.core.transitions import LIVE, SERVING
 
 
 def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling: bool) -> State:
@@ -26,10 +34,10 @@ def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling:
 
 
 def advanced(state: State) -> State:
-    """Return the state in which replacements that are over have ended."""
+    """Return the state in which replacements that are over, or have nothing left to replace, have ended."""
     for name in state.desired.rolling:
         wanted = state.desired.components[name]
-        if _is_done(state, wanted):
+        if _is_done(state, wanted) or _is_void(state, name):
             state = state.with_component(name, replace(wanted, rolling=False))
     return state
 
@@ -52,6 +60,15 @@ def _is_done(state: State, wanted: DesiredComponent) -> bool:
         record is not None and (record.finished or (record.state in good and not is_stale(state, record)))
         for record in records
     )
+
+
+def _is_void(state: State, component: str) -> bool:
+    """Return whether nothing of the component may run, and a dependency keeps anything from starting."""
+    if any(is_unheard(host) for host in state.observed.hosts.values()):
+        return False
+    if any(record.state in LIVE for _, record in replicas_of_component(state, component)):
+        return False
+    return bool(missing_dependencies(state, component, serving_components(state)))
 
 
 def _may_serve(state: State, record: ReplicaRecord) -> bool:

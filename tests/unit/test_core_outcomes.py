@@ -123,3 +123,61 @@ def test_scaling_up_tries_a_number_that_failed_as_a_surge_replica() -> None:
     core.tell(HostExited("h1-2", 1, exit_code=0))
     effects = core.tell(ScaleRequest(component="writer", replicas=2, request_id="b"))
     assert "writer-2" in [effect.key for effect in effects if isinstance(effect, SpawnHost)]
+
+
+def test_what_waits_for_something_that_has_failed_has_failed_too() -> None:
+    """It will not become so: nobody is told that it is done."""
+    core = Core(component("outliner"), component("writer", depends_on=("outliner",)))
+    core.wait(0)
+    core.beat("h1-2", {"writer-1": S.PENDING})
+    core.beat("h1-1", {"outliner-1": S.PENDING})
+    core.tell(StartRequest(component="writer", request_id="a"))
+    assert outcomes(core) == []
+    core.move("h1-1", "outliner-1", S.FAILED, permanent=True)
+    assert outcomes(core) == [("a", "E3003")]
+    assert "'writer-1': waits for outliner" in str(core.answers)
+
+
+def test_what_has_finished_what_it_was_there_for_is_done() -> None:
+    core = started()
+    core.tell(HostExited("h1-1", 1, exit_code=0))
+    core.tell(ScaleRequest(component="writer", replicas=1, request_id="a"))
+    assert outcomes(core) == [("a", None)]
+
+
+def test_a_late_request_is_still_wanted() -> None:
+    core = started()
+    core.tell(ScaleRequest(component="writer", replicas=2, request_id="a", timeout_s=3))
+    core.wait(3)
+    core.run("h1-2", "writer-2")
+    assert core.replica("writer-2").state is S.READY
+    assert outcomes(core) == [("a", "E3004")]
+
+
+def test_two_requests_end_together_when_what_both_ask_for_is_so() -> None:
+    core = started()
+    core.tell(ScaleRequest(component="writer", replicas=3, request_id="a"))
+    core.tell(ScaleRequest(component="writer", replicas=2, request_id="b"))
+    assert outcomes(core) == []
+    core.run("h1-2", "writer-2")
+    core.tell(HostExited("h1-3", 1, exit_code=0))
+    assert outcomes(core) == [("a", None), ("b", None)]
+
+
+def test_a_restart_at_once_is_done_when_the_new_replica_is_ready() -> None:
+    core = started()
+    core.tell(RestartRequest(component="writer", request_id="a", rolling=False))
+    core.move("h1-1", "writer-1", S.STOPPED)
+    core.tell(HostExited("h1-1", 1, exit_code=0))
+    assert outcomes(core) == []
+    core.run("h1-2", "writer-1")
+    assert outcomes(core) == [("a", None)]
+
+
+def test_a_restart_is_done_at_once_where_the_surge_replica_was_not_needed() -> None:
+    core = started()
+    core.tell(RestartRequest(component="writer", request_id="a"))
+    core.tell(HostExited("h1-1", 1, signal=9))
+    core.run("h1-3", "writer-1")
+    assert core.replica("writer-2").state is S.PENDING
+    assert outcomes(core) == [("a", None)]

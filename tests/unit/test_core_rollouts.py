@@ -316,6 +316,23 @@ class TestFaultyVersion:
         assert spawn.key == "writer-2"
 
 
+class TestDependencies:
+    def test_a_restart_of_what_waits_for_a_failed_dependency_ends(self) -> None:
+        core = Core(
+            component("outliner"),
+            component("writer", depends_on=("outliner",), on_dependency_failure="wait"),
+        )
+        core.wait(0)
+        core.run("h1-1", "outliner-1")
+        core.run("h1-2", "writer-1")
+        restart(core)
+        core.move("h1-1", "outliner-1", S.FAILED, permanent=True)
+        assert core.state.desired.components["writer"].rolling
+        core.move("h1-2", "writer-1", S.STOPPED)
+        assert not core.state.desired.components["writer"].rolling
+        assert core.state.open_requests == ()
+
+
 class TestSharedHosts:
     def test_in_single_mode_the_surge_replica_starts_in_the_same_process(self) -> None:
         core = running(mode=Mode.SINGLE)
