@@ -149,6 +149,24 @@ class TestIntoAGroup:
         assert isinstance(spawn, SpawnHost)
         assert spawn.key == "group.agents"
 
+    def test_the_process_that_it_leaves_ends(self) -> None:
+        core = Core(component("writer"), component("critic", group="agents"), mode=Mode.HYBRID)
+        core.wait(0)
+        core.run("h1-1", "writer-1")
+        core.run("h1-2", "critic-1")
+        move(core, "agents")
+        core.move("h1-2", "writer-2", S.READY)
+        left, start = core.move("h1-1", "writer-1", S.STOPPED)
+        assert left == StopHost("h1-1")
+        assert isinstance(start, SendStart)
+        assert start.host == "h1-2"
+
+    def test_what_is_being_stopped_is_not_replaced_one_by_one(self) -> None:
+        core = grouped()
+        core.tell(StopRequest(component="writer"))
+        assert move(core, "isolated") == ()
+        assert not core.state.desired.components["writer"].rolling
+
 
 class TestRefusals:
     def test_single_mode_has_one_process(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.specs import Mode
-from control_plane.core.placement import place
+from control_plane.core.placement import ISOLATED, host_key, place
 from tests.support.core_steps import component
 
 COMPONENTS = (
@@ -39,3 +39,14 @@ def test_a_group_named_like_a_replica_stays_apart_from_it() -> None:
 def test_auto_must_be_resolved_first() -> None:
     with pytest.raises(ValueError, match="resolved"):
         place(Mode.AUTO, COMPONENTS)
+
+
+@pytest.mark.parametrize("mode", [Mode.MULTI, Mode.HYBRID])
+def test_where_an_operator_moved_a_component_counts_more_than_the_mode(mode: Mode) -> None:
+    critic = component("critic", group="agents")
+    assert host_key(mode, critic, "critic-1", place="others") == "group.others"
+    assert host_key(mode, critic, "critic-1", place=ISOLATED) == "critic-1"
+
+
+def test_in_single_mode_there_is_no_other_place() -> None:
+    assert host_key(Mode.SINGLE, component("critic"), "critic-1", place=ISOLATED) == "local"

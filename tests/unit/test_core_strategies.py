@@ -87,6 +87,19 @@ class TestDependents:
         assert stopped(effects) == ["c-1", "d-1"]
         assert [effect.key for effect in effects if isinstance(effect, SpawnHost)] == ["b-1"]
 
+    def test_who_does_not_ask_for_it_is_left_alone_beside_somebody_who_does(self) -> None:
+        calm = component("b", depends_on=("a",))
+        anxious = component("c", depends_on=("a",), on_dependency_failure="restart")
+        core = all_ready(Core(component("a"), calm, anxious))
+        assert stopped(core.tell(HostExited("h1-1", 1, signal=9))) == ["c-1"]
+
+    def test_what_has_not_started_is_not_replaced(self) -> None:
+        core = Core(component("a"), component("b", depends_on=("a",), on_dependency_failure="restart"))
+        core.wait(0)
+        core.beat("h1-2", {"b-1": S.PENDING})
+        core.tell(HostExited("h1-1", 1, signal=9))
+        assert core.state.desired.components["b"].generation == 1
+
     def test_an_end_in_order_is_no_failure(self) -> None:
         core = chain("restart", "a", "b")
         assert stopped(core.tell(HostExited("h1-1", 1, exit_code=0))) == []
@@ -121,6 +134,11 @@ class TestGroups:
     def test_one_for_one_leaves_the_group_alone(self) -> None:
         core = grouped(*self.MEMBERS, strategy="one-for-one")
         assert stopped(core.tell(HostExited("h1-1", 1, signal=9))) == []
+
+    def test_a_group_beside_one_that_fails_as_one_is_left_alone(self) -> None:
+        others = (component("d", group="others"), component("e", group="others"))
+        core = grouped(*self.MEMBERS[:2], *others, strategy="one-for-all")
+        assert stopped(core.tell(HostExited("h1-3", 1, signal=9))) == []
 
     def test_what_depends_on_the_group_follows_where_it_asks_for_it(self) -> None:
         after = component("c", depends_on=("b",), on_dependency_failure="restart")
