@@ -101,8 +101,11 @@ class Rules:
         if not is_wanted(state, replica, record) or broken_dependencies(state, record.component):
             return
         ready = sum(
-            other.component == record.component and other.state is ReplicaState.READY and not other.command
-            for other in state.observed.replicas.values()
+            other.component == record.component
+            and other.state is ReplicaState.READY
+            and not other.command
+            and is_wanted(state, name, other)
+            for name, other in state.observed.replicas.items()
         )
         assert ready > wanted.replicas, f"{replica} stopped with {ready} ready of {wanted.replicas}"
 

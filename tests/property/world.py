@@ -23,7 +23,16 @@ from contracts.messages import (
 )
 from contracts.specs import ComponentSpec, Mode
 from contracts.status import ReplicaReport, ReplicaState
-from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
+from control_plane.core.effects import (
+    Answer,
+    Conclude,
+    KillHost,
+    PlannedEffect,
+    SendStart,
+    SendStop,
+    SpawnHost,
+    StopHost,
+)
 from control_plane.core.inputs import (
     BusLost,
     BusRecovered,
@@ -202,6 +211,8 @@ class World:
         self.trace: list[tuple[Input, float, float]] = []
         self.rules = Rules()
         self._next_pid = 100
+        self.answers: list[Answer] = []
+        self.outcomes: list[Conclude] = []
         self._requests = 0
         self.tell(TimePassed())
 
@@ -233,7 +244,9 @@ class World:
 
     def _reduce(self, event: Input) -> None:
         before = self.state
-        self.state, _ = reduce(before, event, now_s=self.now_s, jitter=self.jitter)
+        self.state, said = reduce(before, event, now_s=self.now_s, jitter=self.jitter)
+        self.answers += [effect for effect in said if isinstance(effect, Answer)]
+        self.outcomes += [effect for effect in said if isinstance(effect, Conclude)]
         self.trace.append((event, self.now_s, self.jitter))
         self.rules.check_moves(before, self.state, event)
 
