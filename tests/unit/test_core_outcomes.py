@@ -50,6 +50,13 @@ def test_a_restart_is_done_when_the_surge_replica_is_down_again() -> None:
     assert outcomes(core) == [("a", None)]
 
 
+def test_a_start_in_the_middle_of_a_restart_is_done_at_once() -> None:
+    core = started()
+    core.tell(RestartRequest(component="writer", request_id="a"))
+    core.tell(StartRequest(component="writer", request_id="b"))
+    assert outcomes(core) == [("b", None)]
+
+
 def test_the_same_id_twice_acts_once() -> None:
     core = started()
     core.tell(RestartRequest(component="writer", request_id="a", rolling=False))
