@@ -147,9 +147,14 @@ def flush_output() -> None:
 
 def _fork(run: Callable[[], int]) -> int:
     flush_output()
-    pid = os.fork()
-    if pid == 0:
-        _live_as_child(run)
+    # Until the child has undone our handlers, a signal to it would be written into our own wake-up socket.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _live_as_child(run)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     # Both sides set the group, so that it exists for whoever comes first.
     with contextlib.suppress(OSError):
         os.setpgid(pid, pid)

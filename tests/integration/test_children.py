@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -55,6 +56,30 @@ class TestLeavingNothing:
             shared.close(), shared.unlink()
         """)
         assert said == "True\n"
+
+
+class TestForking:
+    def test_a_signal_to_a_child_that_was_just_forked_ends_it_and_never_reaches_its_parent(self) -> None:
+        """Otherwise a host that is told to end as it is made ends the anchor, and all hosts with it."""
+        said = run("""
+            import os, signal, socket, time
+            from control_plane.runtime import children
+
+            asleep, waker = socket.socketpair()
+            asleep.setblocking(False), waker.setblocking(False)
+            signal.set_wakeup_fd(waker.fileno())
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            # Widens the gap between the fork and the moment in which the child has undone our handlers.
+            os.register_at_fork(after_in_child=lambda: time.sleep(0.3))
+            pid = children._fork(lambda: time.sleep(600))
+            os.kill(pid, signal.SIGTERM)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            try:
+                print(asleep.recv(1))
+            except BlockingIOError:
+                print("nothing")
+        """)
+        assert said == f"{-signal.SIGTERM}\nnothing\n"
 
 
 class TestUnreaped:
