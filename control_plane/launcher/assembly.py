@@ -96,7 +96,7 @@ async def prepare(
     legacy: Legacy | None = None,
 ) -> Prepared:
     settings = blueprint.settings
-    doors = standing.open_doors(blueprint.runtime, settings.control.host, settings.control.port)
+    doors = standing.open_doors(settings.control.host, settings.control.port)
     leadership = Leadership(
         settings.app.name,
         bus.leases,

@@ -39,7 +39,7 @@ OLD_HOSTS_GRACE_S = 2.0
 
 
 def run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
-    standing = Standing()
+    standing = Standing(blueprint.runtime)
     try:
         if not blueprint.takes_over:
             _start_first_anchor(blueprint, standing)

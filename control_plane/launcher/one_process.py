@@ -15,7 +15,7 @@ from control_plane.runtime.ports import url_of
 
 def run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     blueprint.runtime.clean_stale()
-    standing = Standing(public=bind_gateway(blueprint))
+    standing = Standing(blueprint.runtime, public=bind_gateway(blueprint))
     handler = host_logging.configure(blueprint.runtime.logs, label="control")
     sys.path.insert(0, str(blueprint.runtime.project))
     try:

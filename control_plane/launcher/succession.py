@@ -7,6 +7,8 @@ wanted and observed is handed on. Anchors that die again and again end the launc
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections import deque
 from dataclasses import dataclass, field
 from socket import socket
@@ -51,17 +53,18 @@ class Legacy:
 class Standing:
     """What stays while anchors come and go; `anchor_pid` is the present one, if it is ours to end."""
 
+    runtime: RuntimeDir
     public: socket | None = None
     doors: Doors | None = None
     anchor_pid: int | None = None
 
-    def open_doors(self, runtime: RuntimeDir, host: str, port: int) -> Doors:
+    def open_doors(self, host: str, port: int) -> Doors:
         """Bind the doors of the API, unless they are.
 
         Raises:
             LaunchError: the port is taken (E2001).
         """
-        self.doors = self.doors or Doors(runtime, host, port)
+        self.doors = self.doors or Doors(self.runtime, host, port)
         return self.doors
 
     def close_doors(self) -> None:
@@ -81,28 +84,31 @@ class Standing:
 
     def reap_anchor(self) -> int | None:
         """Let the dead anchor go and return how it ended; one that only does not answer is ended first."""
-        pid, self.anchor_pid = self.anchor_pid, None
-        if pid is None:
-            return None
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-            anchor = psutil.Process(pid)
-            with contextlib.suppress(psutil.TimeoutExpired):
-                return anchor.wait(REAP_TIMEOUT_S)
-            anchor.kill()
-            return anchor.wait(REAP_TIMEOUT_S)
-        return None
+        return self._wait_for_anchor(REAP_TIMEOUT_S)
 
     def end_anchor(self, *, timeout_s: float) -> None:
         """End our anchor, and wait: who interrupts a launch early does so before it answers."""
-        if self.anchor_pid is None:
-            return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            anchor = psutil.Process(self.anchor_pid)
-            anchor.terminate()
+        if self.anchor_pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.anchor_pid, signal.SIGTERM)
+            self._wait_for_anchor(timeout_s)
+
+    def _wait_for_anchor(self, timeout_s: float) -> int | None:
+        """Wait until our anchor has ended, kill it if that takes longer, and return how it ended."""
+        pid, self.anchor_pid = self.anchor_pid, None
+        if pid is None:
+            return None
+        exit_code = None
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            anchor = psutil.Process(pid)
             try:
-                anchor.wait(timeout_s)
+                exit_code = anchor.wait(timeout_s)
             except psutil.TimeoutExpired:
                 anchor.kill()
+                exit_code = anchor.wait(REAP_TIMEOUT_S)
+        # A child that it had just forked may listen on the socket for some milliseconds more.
+        self.runtime.anchor_socket.unlink(missing_ok=True)
+        return exit_code
 
     def close(self) -> None:
         """Close every socket."""
