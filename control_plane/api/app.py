@@ -34,6 +34,9 @@ from control_plane.api.problems import install
 from control_plane.api.streaming import JSON_LINES, SERVER_SENT_EVENTS, StreamedAnswer, Write, json_line, sse
 from control_plane.logs import LogReader, gently
 
+# An entry of a stream, as `events` gives them: milliseconds, and a number within that.
+ENTRY_ID = r"^\d{1,15}(-\d{1,19})?$"
+
 
 class Wish(BaseModel):
     """The body of a request; with `wait_s`, the answer comes when what was asked for is so."""
@@ -218,9 +221,9 @@ def _stream_routes(controller: Controller, logs: Path) -> APIRouter:
         follow: bool = False,
         types: Annotated[list[str] | None, Query(alias="type")] = None,
         component: str | None = None,
-        since: str | None = None,
+        since: Annotated[str | None, Query(pattern=ENTRY_ID)] = None,
         last: Annotated[int | None, Query(ge=1, le=10_000)] = None,
-        last_event_id: Annotated[str | None, Header()] = None,
+        last_event_id: Annotated[str | None, Header(pattern=ENTRY_ID)] = None,
     ) -> StreamedAnswer:
         """Stream the entries of the event stream after `since`, or after Last-Event-ID; with `last`, only
         the newest so many of those asked for, and then no others."""

@@ -70,10 +70,15 @@ def start_overdue_s(state: State, record: ReplicaRecord) -> float | None:
     return record.since_s + spec.startup_timeout_s + START_SLACK_S
 
 
-def stop_overdue_s(record: ReplicaRecord) -> float | None:
-    """Return when a replica that was told to stop is no longer waited for."""
+def stop_overdue_s(state: State, record: ReplicaRecord) -> float | None:
+    """Return when a replica that was told to stop is no longer waited for.
+
+    While the bus is away it may not have been told. At the end of everything its host is told by a signal.
+    """
     command = record.command
     if command is None or command.kind is not CommandKind.STOP or is_abandoned(record):
+        return None
+    if not state.observed.bus_connected and not state.desired.stopping:
         return None
     return command.issued_at_s + command.grace_period_s + STOP_SLACK_S
 
@@ -104,7 +109,7 @@ def _of_replicas(state: State) -> Iterator[float]:
         times = (
             record.retry_at_s,
             start_overdue_s(state, record),
-            stop_overdue_s(record),
+            stop_overdue_s(state, record),
             resend_at_s(state, record),
         )
         yield from (at_s for at_s in times if at_s is not None)

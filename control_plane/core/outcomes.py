@@ -91,6 +91,8 @@ def _why_not(state: State, record: ReplicaRecord) -> str | None:
     """Return why the replica does not serve, and will not."""
     if record.state is ReplicaState.FAILED:
         return record.reason or "no reason was given"
+    if record.finished and is_blocked(state, record.component):
+        return f"it ended before it could stand in for another: {record.reason or 'no reason was given'}"
     missing = waits_for(state, record.component) if record.state in DOWN and not record.finished else ()
     return f"waits for {', '.join(sorted(missing))}" if missing else None
 

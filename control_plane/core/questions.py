@@ -29,13 +29,16 @@ def is_down_wanted(state: State, component: str) -> bool:
 def is_wanted(state: State, replica: str, record: ReplicaRecord) -> bool:
     """Return whether this replica is to run.
 
-    How many foreign ones run is for who placed them to say; one that has stopped is not missed.
+    How many foreign ones run is for who placed them to say; one that ended by itself is not missed.
     """
     if is_down_wanted(state, record.component):
         return False
     if replica in wanted_ids(state.desired.components[record.component]):
         return True
-    return is_foreign(state, record) and record.state is not ReplicaState.STOPPED
+    host = host_of(state, record)
+    if host is None or not host.foreign:
+        return False
+    return record.state is not ReplicaState.STOPPED or (host.phase is HostPhase.UP and not record.finished)
 
 
 def is_needed(state: State, replica: str, record: ReplicaRecord) -> bool:

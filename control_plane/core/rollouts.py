@@ -43,17 +43,27 @@ def advanced(state: State) -> State:
 
 
 def is_blocked(state: State, component: str) -> bool:
-    """Return whether a new replica has failed, so that no other old one is replaced."""
+    """Return whether a new replica has failed, so that no other old one is replaced.
+
+    A surge replica that ended by itself stands in for nobody either.
+    """
     wanted = state.desired.components[component]
     known = state.observed.replicas
-    return wanted.rolling and any(
-        replica in known and known[replica].state is ReplicaState.FAILED for replica in wanted_ids(wanted)
+    surge = known.get(surge_id(wanted))
+    return wanted.rolling and (
+        (surge is not None and surge.finished)
+        or any(name in known and known[name].state is ReplicaState.FAILED for name in wanted_ids(wanted))
     )
+
+
+def surge_id(wanted: DesiredComponent) -> str:
+    """Return the id of the replica that stands in while others are replaced."""
+    return replica_id(wanted.spec.name, wanted.replicas + 1)
 
 
 def _is_done(state: State, wanted: DesiredComponent) -> bool:
     records = (state.observed.replicas.get(name) for name in wanted_ids(replace(wanted, rolling=False)))
-    surge = state.observed.replicas.get(replica_id(wanted.spec.name, wanted.replicas + 1))
+    surge = state.observed.replicas.get(surge_id(wanted))
     # As for the old ones: a replica that is not well does not stand in for one that is.
     good = {ReplicaState.READY} if surge and surge.state is ReplicaState.READY else SERVING
     return all(

@@ -14,6 +14,7 @@ from contracts.status import ReplicaState
 from control_plane.core.questions import live_components
 from control_plane.core.rollouts import replaced
 from control_plane.core.state import Desired, ReplicaRecord, State
+from control_plane.core.transitions import SERVING
 
 
 def followed(before: State, after: State) -> State:
@@ -22,7 +23,14 @@ def followed(before: State, after: State) -> State:
     if now is known or not after.desired.drags_along:
         return after
     changed = [replica for replica, record in now.items() if record is not known.get(replica)]
-    failed = {now[replica].component for replica in changed if _has_failed(known.get(replica), now[replica])}
+    rolling = after.desired.rolling
+    failed = {
+        now[replica].component
+        for replica in changed
+        if _has_failed(was := known.get(replica), now[replica])
+        # Nothing was held yet of a new version that fails to start beside the one that serves.
+        and not (now[replica].component in rolling and (was is None or was.state not in SERVING))
+    }
     failed &= after.desired.components.keys()
     if not failed:
         return after

@@ -15,7 +15,15 @@ from control_plane.core.deadlines import (
     stop_overdue_s,
 )
 from control_plane.core.inputs import Moment
-from control_plane.core.questions import all_replicas, host_of, replicas_of, sole_component, spec_of
+from control_plane.core.questions import (
+    all_replicas,
+    host_of,
+    is_abandoned,
+    is_stop_in_flight,
+    replicas_of,
+    sole_component,
+    spec_of,
+)
 from control_plane.core.records import Exit, exited, move
 from control_plane.core.state import HostPhase, HostRecord, ReplicaRecord, State
 from control_plane.core.transitions import LIVE
@@ -30,7 +38,7 @@ def time_passed(state: State, at: Moment) -> State:
         elif is_due(lost_at_s(state, host), at.now_s):
             state = _silent(state, host_id, at)
     for replica, record in tuple(all_replicas(state)):
-        if is_due(stop_overdue_s(record), at.now_s):
+        if is_due(stop_overdue_s(state, record), at.now_s):
             state = state.with_replica(replica, _given_up(record, at))
         elif is_due(start_overdue_s(state, record), at.now_s):
             state = _not_started(state, replica, record, at)
@@ -46,7 +54,10 @@ def bus_recovered(state: State, at: Moment) -> State:
         state = state.with_host(host_id, replace(host, last_seen_s=at.now_s, deadline_s=deadline_s))
     for replica, record in state.observed.replicas.items():
         if record.state is ReplicaState.STARTING:
-            state = state.with_replica(replica, replace(record, since_s=at.now_s))
+            record = replace(record, since_s=at.now_s)
+        if record.command and is_stop_in_flight(record) and not is_abandoned(record):
+            record = replace(record, command=replace(record.command, issued_at_s=at.now_s))
+        state = state.with_replica(replica, record)
     return state
 
 

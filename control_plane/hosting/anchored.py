@@ -34,7 +34,11 @@ class AnchoredHosting:
 
     async def spawn(self, spec: HostSpec) -> int:
         """Fork a host; return its process id."""
-        pid = self._pids[spec.id] = await self._anchor.spawn(self._completed(spec))
+        try:
+            pid = self._pids[spec.id] = await self._anchor.spawn(self._completed(spec))
+        except AnchorGone:
+            self._anchor.disown(spec.id)
+            raise
         return pid
 
     async def terminate(self, host: str) -> None:
@@ -74,10 +78,12 @@ class AnchoredHosting:
         ending = False
         async for event in self._anchor.events():
             ending = ending or isinstance(event, Stopping)
+            if not isinstance(event, HostGone):
+                continue
+            if self._pids.get(event.host) == event.pid:
+                del self._pids[event.host]
             # With an anchor that ends, all its hosts do, and that is the end of none by itself.
-            if isinstance(event, HostGone) and not ending:
-                if self._pids.get(event.host) == event.pid:
-                    del self._pids[event.host]
+            if not ending:
                 yield Exited(event.host, event.pid, event.exit_code, event.signal)
         # At once: what a host has started is found as long as the host is there.
         self.take_remains()

@@ -21,7 +21,7 @@ from control_plane.launcher.blueprint import Blueprint, stop_bound_s
 from control_plane.launcher.control_servers import Doors, serving
 from control_plane.launcher.launch import Interrupted, Launch
 from control_plane.launcher.leadership import Leadership
-from control_plane.launcher.signals import held_signals, stop_signals
+from control_plane.launcher.signals import held_signals, hold_signals, stop_signals
 from control_plane.launcher.succession import Legacy, Standing
 from control_plane.runtime import clock
 from control_plane.runtime.ports import bind_public
@@ -160,6 +160,8 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
         return await work
     except asyncio.CancelledError:
         raise Interrupted("the launch was interrupted before it was ready") from None
+    finally:
+        hold_signals()  # lest they go to a loop that has ended
 
 
 def bind_gateway(blueprint: Blueprint) -> socket.socket:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,7 @@ def _inherited(handover: Handover) -> list[int]:
 def _serve(handover: Handover) -> None:
     options = handover.options
     runtime = _runtime_of(options)
+    imported_since_ns = time.time_ns()
     _log_to_stderr()
     os.chdir(options.project)
     sys.path.insert(0, options.project)
@@ -195,6 +197,7 @@ def _serve(handover: Handover) -> None:
         forks=_forks(),
         bus=bus,
         preloaded=preloaded,
+        imported_since_ns=imported_since_ns,
     ).run()
 
 

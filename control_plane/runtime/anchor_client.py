@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -110,6 +111,13 @@ class AnchorClient:
         """Send a signal to a host, or SIGKILL to its whole group; nothing happens to one that has ended."""
         await self._wire.ask(lambda number: SignalHost(id=number, host=host, signum=signum), Done)
 
+    def disown(self, host: str) -> None:
+        """Let a host end whose start was not answered in time; returns at once.
+
+        An anchor that was frozen obeys everything in order: it still starts the host, and then ends it.
+        """
+        self._wire.send(lambda number: SignalHost(id=number, host=host, signum=signal.SIGKILL))
+
     async def remember(self, memory: dict[str, Any]) -> None:
         """Leave a JSON object for the next control plane; `welcome.memory` is what the last one left."""
         await self._wire.ask(lambda number: Remember(id=number, memory=memory), Done)
@@ -167,12 +175,11 @@ class _Wire(asyncio.Protocol):
         self, make: Callable[[int], Request], kind: type[_A], *, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> _A:
         """Send the request made with the next number, and return the answer."""
-        if self._transport is None or self.closed.is_set():
+        number = self.send(make)
+        if number is None:
             raise _gone("the connection to it has ended")
-        number = next(self._numbers)
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
-        self._transport.write(to_line(make(number)))
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await waiting
@@ -185,6 +192,14 @@ class _Wire(asyncio.Protocol):
         if not isinstance(answer, kind):
             raise _gone(f"it answered with '{answer.type}' where '{kind.__name__.lower()}' was due")
         return answer
+
+    def send(self, make: Callable[[int], Request]) -> int | None:
+        """Send the request made with the next number, and return that; None where nobody is there."""
+        if self._transport is None or self.closed.is_set():
+            return None
+        number = next(self._numbers)
+        self._transport.write(to_line(make(number)))
+        return number
 
     async def next_event(self) -> AnchorEvent | None:
         """Return the next event, or None when there will be none."""

@@ -74,13 +74,14 @@ class Anchor:
         forks: bool,
         bus: EmbeddedValkey | None,
         preloaded: Sequence[Preloaded],
+        imported_since_ns: int,
     ) -> None:
         self._options = options
         self._runtime = runtime
         self._forks = forks
         self._bus = bus
         self._preloaded = tuple(preloaded)
-        self._sources = Sources(runtime.project)
+        self._sources = Sources(runtime.project, read_since_ns=imported_since_ns)
         self._entry = children.HostEntry.parse(options.host_entry)
         self._public = None if options.public_fd is None else socket.socket(fileno=options.public_fd)
         self._hosts: dict[str, RunningHost] = {}
@@ -126,7 +127,6 @@ class Anchor:
     def _leave(self) -> None:
         # The socket last: as long as it answers, no other launch uses the folder.
         self._door.close()
-        self._runtime.clean_stale()
         # A control plane that lives holds the lock, and cleans up itself.
         with contextlib.suppress(LaunchError), self._runtime.acquire_lock():
             self._runtime.remove_ephemeral()

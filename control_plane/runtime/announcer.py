@@ -1,7 +1,8 @@
 """Sends a host's messages to the control plane, in order, without ever making the host wait.
 
-A bounded queue and one sender. While the bus is away messages are dropped and counted, oldest first:
-heartbeats carry the whole truth, so the next one that gets through repairs what was lost.
+A bounded queue and one sender. While the bus is away messages are dropped, oldest first:
+heartbeats carry the whole truth, so the next one that gets through repairs what was lost. What no heartbeat
+repairs, such as the outcome of a request, waits for the bus, and what comes after it waits too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ log = logging.getLogger("coplane.host")
 EVENTS_KEPT = 10_000
 QUEUE_LENGTH = 512
 SEND_TIMEOUT_S = 5.0
+BUS_PAUSE_S = 0.5
 
 
 def events_stream(app: str) -> str:
@@ -48,18 +50,20 @@ class Announcer:
         self._stream = events_stream(app)
         self._node = node
         self._utc_now = utc_now
-        self._queue: deque[Message] = deque(maxlen=QUEUE_LENGTH)
+        self._queue: deque[tuple[Message, bool]] = deque(maxlen=QUEUE_LENGTH)
         self._waiting = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_was_sent = True
-        self.dropped = 0
 
-    def announce(self, message: Message) -> None:
-        """Queue a message; returns at once."""
-        if len(self._queue) == QUEUE_LENGTH:
-            self.dropped += 1
-        self._queue.append(message.model_copy(update={"node": self._node, "at": self._utc_now()}))
+    def announce(self, message: Message, *, insist: bool = False) -> None:
+        """Queue a message; returns at once.
+
+        Args:
+            insist: send it again until the bus has it.
+        """
+        named = message.model_copy(update={"node": self._node, "at": self._utc_now()})
+        self._queue.append((named, insist))
         self._idle.clear()
         self._waiting.set()
 
@@ -69,7 +73,11 @@ class Announcer:
             await self._waiting.wait()
             self._waiting.clear()
             while self._queue:
-                await self._send(self._queue.popleft())
+                message, insist = self._queue.popleft()
+                sent = await self._send(message)
+                while insist and not sent:
+                    await asyncio.sleep(BUS_PAUSE_S)
+                    sent = await self._send(message)
             self._idle.set()
 
     async def flush(self, *, timeout_s: float) -> bool:
@@ -78,17 +86,18 @@ class Announcer:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            return False  # what waits is sent, or dropped and counted, later
+            return False  # what waits is sent, or dropped, later
         return self._last_was_sent
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: Message) -> bool:
+        """Send a message; return whether there is nothing more to be done for it."""
         self._last_was_sent = False
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._transport.append_log(self._stream, to_fields(message), max_len=EVENTS_KEPT)
             self._last_was_sent = True
         except (BusError, TimeoutError):
-            self.dropped += 1
+            return False
         except ValueError as exc:  # text or a value that has no wire form
-            self.dropped += 1
             log.warning("message.dropped", extra={"type": message.type, "error": str(exc)})
+        return True

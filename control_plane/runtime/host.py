@@ -118,7 +118,7 @@ class Host:
             ]
             self._watchdog.start()  # after the imports: nobody needs the loop during those
             if self.spec.autostart:
-                background += [self._run(replica.start()) for replica in self.replicas.values()]
+                background += [self._run(self._start(replica)) for replica in self.replicas.values()]
             try:
                 await self._stop_asked.wait()
                 await self._stop_replicas()
@@ -379,8 +379,13 @@ class Host:
             # Not behind the lock: a stop must be able to interrupt a start that hangs.
             await replica.stop(grace_period_s=command.grace_period_s)
             return
+        await self._start(replica)
+
+    async def _start(self, replica: Replica) -> None:
         async with self._locks[replica.id]:
-            await replica.start()
+            # Who waited may come too late: nobody would stop that life.
+            if not self._stop_asked.is_set():
+                await replica.start()
 
     def _refuse(self, command: Command, error: ControlError) -> None:
         self._announcer.announce(

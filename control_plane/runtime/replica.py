@@ -172,10 +172,12 @@ class Replica:
 
     async def check_health(self) -> None:
         """Ask the component how it is; ready and degraded follow the answer."""
-        if self.state not in SERVING or self._instance is None:
+        instance = self._instance
+        if self.state not in SERVING or instance is None:
             return
-        self.health = await self._ask_health(self._instance.component)
-        if self.state in SERVING:
+        health = await self._ask_health(instance.component)
+        if self.state in SERVING and self._instance is instance:  # and not one that came after it
+            self.health = health
             good = self.health.status == "ok"
             self.reason = None if good else f"health: {self.health.status}"
             self._change(ReplicaState.READY if good else ReplicaState.DEGRADED)
@@ -194,12 +196,12 @@ class Replica:
                     await self._run(self._instance)
                 finally:
                     await self._close(self._instance)
+                    self._instance = None
         except* CoplaneError as errors:
             self._fail(first_of(errors))
         except* (Exception, SystemExit) as errors:
             self._fail(self._fault("E5013", "crashed with", first_of(errors)))
         finally:
-            self._instance = None
             if self.state is not ReplicaState.FAILED:
                 self._change(ReplicaState.STOPPED)
             self._settled.set()

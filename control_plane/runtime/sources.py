@@ -15,11 +15,24 @@ from pathlib import Path
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
+# File systems stamp with the clock of the kernel's last tick.
+_TICK_NS = 10_000_000
+
+
 class Sources:
     """The files of the modules that a process has imported from a folder, as they were then."""
 
-    def __init__(self, project: Path) -> None:
-        self._stamps = {path: _stamp(path) for path in _imported_from(project)}
+    def __init__(self, project: Path, *, read_since_ns: int) -> None:
+        """Look at the files; one that was written after `read_since_ns` may have been read before that.
+
+        Args:
+            read_since_ns: when the first of them was imported, in nanoseconds since 1970.
+        """
+        limit_ns = read_since_ns - _TICK_NS
+        stamps = {path: _stamp(path) for path in _imported_from(project)}
+        self._stamps = {
+            path: None if stamp is None or stamp[0] > limit_ns else stamp for path, stamp in stamps.items()
+        }
 
     def changed(self) -> str:
         """Return a file that is another by now, or an empty text."""

@@ -128,7 +128,7 @@ class EmbeddedValkey:
         if self.pid is None:
             try:
                 return self.start(now_s)
-            except OSError:
+            except (OSError, LaunchError):  # its program too may be away: an upgrade is under way
                 self.ended(now_s)
                 return None
         kill_group(self.pid)

@@ -184,13 +184,16 @@ class Supervisor:
 
     async def _watch_hosts(self) -> None:
         async for event in self._hosting.events():
+            because = self._executor.forced.get(event.host, "")
+            if not self.stop_asked.is_set():
+                self._executor.forced.pop(event.host, None)  # no part of the stop that will be reported
             await self._inbox.put(
                 HostExited(
                     event.host,
                     event.pid,
                     exit_code=event.exit_code,
                     signal=event.signal,
-                    killed_because=self._executor.forced.get(event.host, ""),
+                    killed_because=because,
                 )
             )
 
@@ -243,7 +246,7 @@ class Supervisor:
 
     @property
     def settled(self) -> bool:
-        """Tell whether every wanted replica is ready or has failed."""
+        """Tell whether nothing changes any more by itself: what is wanted is ready, or cannot be."""
         return is_settled(self._state)
 
     def is_essential(self, component: str) -> bool:
@@ -288,8 +291,9 @@ class Supervisor:
 
     async def kill_hosts(self) -> None:
         """Kill every host now; nothing is drained any more."""
-        for host in list(self._state.observed.hosts):
-            await self._executor.kill(host, "everything was to end at once")
+        for name, host in tuple(self._state.observed.hosts.items()):
+            if not host.foreign:
+                await self._executor.kill(name, "everything was to end at once")
 
     async def streams(self) -> list[StreamLedger]:
         """Return the ledger of each stream and consumer group."""

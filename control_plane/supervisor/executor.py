@@ -35,7 +35,7 @@ log = logging.getLogger("coplane.supervisor")
 
 
 class Executor:
-    """The hands of a supervisor; `forced` are the hosts that had to be killed, and why."""
+    """The hands of a supervisor; `forced` are the hosts that are being killed, and why."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Executor:
             case Answer():
                 self._requests.answer(effect)
             case Conclude():
-                self._announcer.announce(outcome(effect))
+                self._announcer.announce(outcome(effect), insist=True)
                 self._requests.conclude(effect)
 
     async def kill(self, host: str, reason: str) -> None:

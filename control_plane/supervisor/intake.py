@@ -89,8 +89,7 @@ class Intake:
 
     async def _until_read(self, entry_id: str) -> None:
         while _numbers(self._position) < _numbers(entry_id):
-            read = self._read = asyncio.Event()
-            await read.wait()
+            await self._read.wait()
 
     async def read_events(self) -> None:
         """Follow what hosts say from now on; their next heartbeats tell the rest."""
@@ -116,7 +115,8 @@ class Intake:
                 if isinstance(message, Event):
                     await self._inbox.put(message)
                 self._position = entry.id
-            self._read.set()
+            self._read.set()  # whoever waits has an event of its own time
+            self._read = asyncio.Event()
 
     async def read_requests(self) -> None:
         """Consume requests; each is acknowledged once it is in the inbox."""

@@ -111,7 +111,8 @@ def test_a_launch_that_took_over_starts_anew_at_the_same_address() -> None:
         after = until_ready_again(novel, before)
 
         assert after["gateway"] == first["gateway"]
-        assert request(f"{after['gateway']['url']}/-/ready")[0] == 200
+        # The gateway hears of it when the control plane does, not before.
+        wait_until(lambda: request(f"{after['gateway']['url']}/-/ready")[0] == 200, 2)
         assert novel.interrupt() == 0, novel.output
         novel.assert_nothing_left()
 

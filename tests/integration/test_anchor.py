@@ -8,12 +8,14 @@ import signal
 import socket
 import stat
 import time
+from typing import Any, cast
 
 import psutil
 import pytest
 
 from contracts.errors import ControlError, LaunchError
-from control_plane.runtime.anchor_client import AnchorClient
+from control_plane.hosting.anchored import AnchoredHosting
+from control_plane.runtime.anchor_client import AnchorClient, AnchorGone, _Wire
 from control_plane.runtime.anchor_protocol import AnchorEvent, HostGone
 from tests.support.anchored import anchored, gone, processes_in
 from tests.support.wait import eventually
@@ -215,6 +217,24 @@ class TestControl:
                 await first.spawn(anchor.spec("one"))
             assert [event async for event in first.events()] == []
             await second.spawn(anchor.spec("one"))
+
+    async def test_a_host_whose_start_was_given_up_is_started_late_and_ended(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with anchored() as anchor:
+            client = await anchor.connect()
+            hosting = AnchoredHosting(client, anchor.runtime, bus_url="memory://", public_fd=None)
+            monkeypatch.setitem(cast("Any", _Wire.ask).__kwdefaults__, "timeout_s", 0.2)
+            os.kill(anchor.pid, signal.SIGSTOP)
+            with pytest.raises(AnchorGone, match="did not answer"):
+                await hosting.spawn(anchor.spec("late"))
+            os.kill(anchor.pid, signal.SIGCONT)
+
+            exited = await anext(hosting.events())
+
+            assert (exited.host, exited.signal) == ("late", signal.SIGKILL)
+            client.close()
+            assert (await anchor.connect()).welcome.hosts == ()
 
     async def test_a_lower_epoch_does_not_get_control(self) -> None:
         with anchored() as anchor:

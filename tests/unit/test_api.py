@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import BusError, ControlError, NoControlPlane, NotDoneInTime
+from contracts.errors import BusError, ControlError, CoplaneError, NoControlPlane, NotDoneInTime
 from contracts.messages import RestartRequest, ScaleRequest
 from control_plane.api.app import create_app
 from control_plane.cli.client import ControlClient
@@ -181,6 +181,14 @@ class TestEvents:
             found = await blocking(list, client.events(f"/v1/events?{query}"))
 
         assert [event.id for event in found] == ["2-0"]
+
+    @pytest.mark.parametrize("since", ["x", "1-", "-1", "$", "1-0-0"])
+    async def test_what_is_no_id_of_an_entry_is_refused(
+        self, controller: FakeController, tmp_path: Path, since: str
+    ) -> None:
+        async with owned(controller, tmp_path) as client:
+            with pytest.raises(CoplaneError, match="since"):
+                await blocking(list, client.events(f"/v1/events?since={since}"))
 
     async def test_an_error_on_the_way_is_the_last_event(
         self, controller: FakeController, tmp_path: Path

@@ -57,6 +57,21 @@ def replaced_but_for_the_surge(core: Core) -> Core:
     return core
 
 
+class TestSurgeReplicas:
+    def test_one_that_ends_by_itself_replaces_nobody_and_the_restart_says_so(self) -> None:
+        core = running(restart={"policy": "on-failure"})
+        restart(core)
+        core.beat("h1-2", {"writer-2": S.PENDING})
+        core.move("h1-2", "writer-2", S.STARTING)
+        assert core.tell(HostExited("h1-2", 1, exit_code=0)) == ()
+        assert core.replica("writer-2").finished
+        assert core.replica("writer-1").state is S.READY
+        (end,) = [effect for effect in core.answers if isinstance(effect, Conclude)]
+        assert end.error is not None
+        assert "it ended before it could stand in" in end.error["why"]
+        assert "what ran before still runs" in end.error["why"]
+
+
 class TestOneReplica:
     def test_a_surge_replica_is_made_before_anything_stops(self) -> None:
         core = running()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.messages import StopRequest
+from contracts.messages import RestartRequest, StopRequest
 from contracts.specs import ComponentSpec, GroupSpec, Mode, Settings
 from contracts.status import ReplicaState
 from control_plane.core import (
@@ -51,6 +51,33 @@ def grouped(*specs: ComponentSpec, strategy: str) -> Core:
 
 def stopped(effects: object) -> list[str]:
     return [effect.replica for effect in effects if isinstance(effect, SendStop)]  # type: ignore[attr-defined]
+
+
+class TestFaultyVersions:
+    """A new version that fails to start beside the one that serves: nobody held anything of it."""
+
+    def test_its_group_goes_on(self) -> None:
+        core = grouped(
+            component("writer", group="agents"), component("critic", group="agents"), strategy="one-for-all"
+        )
+        core.tell(RestartRequest(component="writer"))
+        core.beat("h1-3", {"writer-2": S.PENDING})
+        assert stopped(core.move("h1-3", "writer-2", S.FAILED, permanent=True)) == []
+        assert core.replica("writer-1").state is S.READY
+        assert stopped(core.wait(0)) == []
+
+    def test_who_depends_on_it_goes_on(self) -> None:
+        core = chain("restart", "outliner", "writer")
+        core.tell(RestartRequest(component="outliner"))
+        core.beat("h1-3", {"outliner-2": S.PENDING})
+        assert stopped(core.tell(HostExited("h1-3", 1, exit_code=1))) == []
+        assert core.replica("outliner-2").exits
+
+    def test_one_that_has_served_counts(self) -> None:
+        core = chain("restart", "outliner", "writer")
+        core.tell(RestartRequest(component="outliner"))
+        core.run("h1-3", "outliner-2")
+        assert stopped(core.tell(HostExited("h1-3", 1, signal=9))) == ["writer-1"]
 
 
 class TestDependents:

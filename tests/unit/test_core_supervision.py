@@ -288,6 +288,19 @@ class TestSilence:
         assert record.reason == "its process was killed: it was silent"
         assert [type(effect) for effect in effects] == [SpawnHost]
 
+    def test_a_stop_is_not_overdue_while_the_bus_is_away_and_has_its_whole_time_after_that(self) -> None:
+        core = started()
+        core.tell(StopRequest(component="writer"))
+        core.tell(BusLost())
+        assert core.wait(60) == ()
+        assert core.replica("writer-1").state is S.READY
+        core.tell(BusRecovered())
+        core.beat("h1-1", {"writer-1": S.DRAINING})
+        assert core.wait(3) == ()
+        core.beat("h1-1", {"writer-1": S.DRAINING})
+        core.wait(15)
+        assert core.replica("writer-1").state is S.STOPPED
+
     def test_silence_says_nothing_while_the_bus_is_away(self) -> None:
         core = started()
         core.tell(BusLost())
@@ -568,6 +581,20 @@ class TestForeignHosts:
             SendStop("writer-a", "writer", "pod-a", "1-1", 15.0),
         )
         assert core.beat("pod-a", {"writer-a": S.STOPPED}, foreign=True) == ()
+
+    def test_one_that_was_told_to_stop_is_told_to_start_again(self) -> None:
+        core = self.foreign()
+        core.tell(StopRequest(component="writer"))
+        core.move("pod-a", "writer-a", S.STOPPED)
+        assert core.tell(StartRequest(component="writer")) == (
+            SendStart("writer-a", "writer", "pod-a", "1-2"),
+        )
+
+    def test_one_that_has_done_its_work_is_left_alone(self) -> None:
+        core = self.foreign()
+        core.move("pod-a", "writer-a", S.STOPPED)
+        assert core.replica("writer-a").finished
+        assert core.wait(2) == ()
 
     def test_a_silent_one_is_lost_and_then_forgotten(self) -> None:
         core = self.foreign()

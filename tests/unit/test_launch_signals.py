@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from control_plane.launcher.signals import stop_signals
+
+BETWEEN_TWO_LOOPS = """
+import asyncio, os, signal, sys
+from control_plane.launcher.assembly import run_loop
+from contracts.errors import CoplaneError
+
+async def fails():
+    raise ValueError
+
+try:
+    run_loop(fails())
+except ValueError:
+    os.kill(os.getpid(), int(sys.argv[1]))
+try:
+    run_loop(asyncio.sleep(60))
+except CoplaneError as exc:
+    print(type(exc).__name__)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_two_event_loops_interrupts_the_second(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BETWEEN_TWO_LOOPS, str(int(number))],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout == "Interrupted\n"
 
 
 @pytest.mark.parametrize(("handler", "listens"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])

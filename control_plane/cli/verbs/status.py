@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import sys
 from collections.abc import Iterable
 
@@ -11,6 +11,8 @@ from contracts.errors import ExitCode
 from control_plane.cli.running import choose, control_client
 from control_plane.cli.show import print_json, print_json_line, style_of
 from control_plane.cli.status_view import Status, status_lines
+
+ROWS = 24  # of a terminal that does not know its size
 
 NAME = "status"
 HELP = "Print the state of every component."
@@ -64,7 +66,7 @@ def _watch(args: argparse.Namespace, statuses: Iterable[Status]) -> int:
 
 def _draw(lines: list[str]) -> None:
     if sys.stdout.isatty():
-        rows = shutil.get_terminal_size().lines
+        rows = os.get_terminal_size(sys.stdout.fileno()).lines or ROWS
         if len(lines) >= rows:
             lines = [*lines[: rows - 2], f"… {len(lines) - rows + 2} more lines"]
         # Home, each line cut at the edge (DECAWM) and cleared to its end, then everything below: no flicker,

@@ -75,13 +75,15 @@ def _events(client: ControlClient, name: str, since: datetime | None) -> list[di
     if since is not None:
         wanted["since"] = f"{int(since.timestamp() * 1_000)}-0"  # ids of entries begin with their time
     try:
-        return [event.data for event in client.events("/v1/events?" + urlencode(wanted, doseq=True))]
+        events = [event.data for event in client.events("/v1/events?" + urlencode(wanted, doseq=True))]
     except NoControlPlane:
         raise
     except CoplaneError as exc:
         # Without a bus there is no past to tell, but what is observed now still is worth telling.
         print(f"the events cannot be read: {exc}", file=sys.stderr)
         return []
+    # Anybody may write to the stream, anything.
+    return [event for event in events if isinstance(event.get("data"), dict)]
 
 
 def _logs(args: argparse.Namespace, name: str, since: datetime | None) -> list[dict[str, Any]]:
