@@ -77,6 +77,11 @@ class Executor:
                 log.warning("host.killed", extra={"host": effect.host, "reason": effect.reason})
                 self._run(self.kill(effect.host, effect.reason))
             case Answer():
+                if not effect.accepted:
+                    # Whoever wrote the request by hand reads it here.
+                    log.warning(
+                        "request.refused", extra={"request": effect.request_id, "error": effect.error}
+                    )
                 self._requests.answer(effect)
             case Conclude():
                 self._announcer.announce(outcome(effect), insist=True)
