@@ -146,3 +146,17 @@ async def test_what_hosts_said_while_the_bus_was_frozen_is_heard_before_silence_
     assert not hosts.killed
     running.cancel()
     await asyncio.wait({running})
+
+
+async def test_why_a_request_was_refused_that_somebody_wrote_by_hand_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = Bus()
+    wish = {"v": "1", "type": "restart", "component": "wirter", "request_id": "mine"}
+    await bus.append_log("novel:ctl:requests", wish, max_len=100)
+    running = asyncio.ensure_future(supervisor(bus, Hosts()).run())
+    await eventually(lambda: "request.refused" in caplog.text)
+    (refused,) = [record for record in caplog.records if record.message == "request.refused"]
+    assert (refused.request, refused.error["code"]) == ("mine", "E3002")  # type: ignore[attr-defined]
+    running.cancel()
+    await asyncio.wait({running})
