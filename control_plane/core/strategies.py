@@ -23,13 +23,11 @@ def followed(before: State, after: State) -> State:
     if now is known or not after.desired.drags_along:
         return after
     changed = [replica for replica, record in now.items() if record is not known.get(replica)]
-    rolling = after.desired.rolling
     failed = {
         now[replica].component
         for replica in changed
-        if _has_failed(was := known.get(replica), now[replica])
-        # Nothing was held yet of a new version that fails to start beside the one that serves.
-        and not (now[replica].component in rolling and (was is None or was.state not in SERVING))
+        if _has_failed(known.get(replica), now[replica])
+        and not _is_new_version(after.desired, known.get(replica), now[replica])
     }
     failed &= after.desired.components.keys()
     if not failed:
@@ -47,6 +45,11 @@ def _has_failed(was: ReplicaRecord | None, record: ReplicaRecord) -> bool:
     if record.state not in (ReplicaState.BACKOFF, ReplicaState.FAILED):
         return False
     return bool(record.exits) and (was is None or was.exits != record.exits)
+
+
+def _is_new_version(desired: Desired, was: ReplicaRecord | None, record: ReplicaRecord) -> bool:
+    """Return whether it was to stand in for one that serves and has not yet: nobody holds anything of it."""
+    return record.component in desired.rolling and (was is None or was.state not in SERVING)
 
 
 def _dragged_along(desired: Desired, failed: set[str]) -> list[str]:

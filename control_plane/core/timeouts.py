@@ -53,12 +53,18 @@ def bus_recovered(state: State, at: Moment) -> State:
         deadline_s = at.now_s + spawn_limit_s(state, host.replicas) if spawning else host.deadline_s
         state = state.with_host(host_id, replace(host, last_seen_s=at.now_s, deadline_s=deadline_s))
     for replica, record in state.observed.replicas.items():
-        if record.state is ReplicaState.STARTING:
-            record = replace(record, since_s=at.now_s)
-        if record.command and is_stop_in_flight(record) and not is_abandoned(record):
-            record = replace(record, command=replace(record.command, issued_at_s=at.now_s))
-        state = state.with_replica(replica, record)
+        renewed = _waited_for_anew(record, at)
+        if renewed is not record:
+            state = state.with_replica(replica, renewed)
     return state
+
+
+def _waited_for_anew(record: ReplicaRecord, at: Moment) -> ReplicaRecord:
+    if record.state is ReplicaState.STARTING:
+        record = replace(record, since_s=at.now_s)
+    if record.command and is_stop_in_flight(record) and not is_abandoned(record):
+        record = replace(record, command=replace(record.command, issued_at_s=at.now_s))
+    return record
 
 
 def _retried(state: State, at: Moment) -> State:

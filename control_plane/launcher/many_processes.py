@@ -22,6 +22,7 @@ from control_plane.launcher.assembly import (
     run_loop,
 )
 from control_plane.launcher.blueprint import Blueprint, anchor_bound_s, stop_bound_s
+from control_plane.launcher.signals import hold_signals
 from control_plane.launcher.succession import Deaths, Legacy, Standing
 from control_plane.runtime import clock, host_logging
 from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
@@ -126,6 +127,7 @@ async def _serve_anchored(
         # Whatever failed because the anchor is gone; its socket tells a death from a loss of control.
         if not in_charge or blueprint.runtime.anchor_alive():
             raise
+        hold_signals()  # the next beginning heeds them: a cancellation here would leave hosts behind
         left = _legacy(first_of(errors), hosting, prepared, anchor.public_url)
     finally:
         if left is None:

@@ -149,7 +149,7 @@ class Host:
             task.cancel()
         self._directory.stop()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         assert self._tasks is not None, "a host starts work only while it runs"
         return self._tasks.create_task(work)
 
@@ -334,7 +334,7 @@ class Host:
         self._epoch = command.epoch
         if self._stop_asked.is_set() and isinstance(command, StartReplica):
             # Nobody would stop that replica any more, and the host would never end.
-            self._refuse(command, ControlError(f"host '{self.spec.id}' is stopping", code="E3007"))
+            self._refuse(command, self._is_stopping())
             return
         self._done_commands[command.command_id] = None
         while len(self._done_commands) > COMMANDS_REMEMBERED:
@@ -345,10 +345,14 @@ class Host:
         replica = self._replica_for(command)
         if isinstance(command, ReportHost):
             self._pulse_now.set()
-        elif replica is not None:
-            await self._command_replica(replica, command)
-        else:
+        elif replica is None:
             self._refuse(command, ControlError(f"host '{self.spec.id}' holds no replica '{command.replica}'"))
+            return
+        elif isinstance(command, StopReplica):
+            # Not behind the lock: a stop must be able to interrupt a start that hangs.
+            await replica.stop(grace_period_s=command.grace_period_s)
+        elif not await self._start(replica):
+            self._refuse(command, self._is_stopping())
             return
         self._announcer.announce(
             CommandCompleted(
@@ -374,18 +378,16 @@ class Host:
         self.replicas[spec.id] = Replica(spec, self._around)
         self._locks[spec.id] = asyncio.Lock()
 
-    async def _command_replica(self, replica: Replica, command: Command) -> None:
-        if isinstance(command, StopReplica):
-            # Not behind the lock: a stop must be able to interrupt a start that hangs.
-            await replica.stop(grace_period_s=command.grace_period_s)
-            return
-        await self._start(replica)
-
-    async def _start(self, replica: Replica) -> None:
+    async def _start(self, replica: Replica) -> bool:
+        """Start a replica, after what is still under way; not in a host that stops, since it would stay."""
         async with self._locks[replica.id]:
-            # Who waited may come too late: nobody would stop that life.
-            if not self._stop_asked.is_set():
-                await replica.start()
+            if self._stop_asked.is_set():
+                return False
+            await replica.start()
+            return True
+
+    def _is_stopping(self) -> ControlError:
+        return ControlError(f"host '{self.spec.id}' is stopping", code="E3007")
 
     def _refuse(self, command: Command, error: ControlError) -> None:
         self._announcer.announce(

@@ -12,8 +12,6 @@ from control_plane.cli.running import choose, control_client
 from control_plane.cli.show import print_json, print_json_line, style_of
 from control_plane.cli.status_view import Status, status_lines
 
-ROWS = 24  # of a terminal that does not know its size
-
 NAME = "status"
 HELP = "Print the state of every component."
 EXAMPLES = """\
@@ -23,6 +21,8 @@ ctl status --watch               draws again at every change
 ctl status --json | jq .ready
 until ctl status > /dev/null; do sleep 1; done
 """
+
+ROWS = 24  # of a terminal that does not know its size
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
