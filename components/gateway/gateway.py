@@ -19,9 +19,10 @@ from components.gateway.pages import OwnPages
 from components.gateway.request import Request, RequestBody, Unanswered
 from components.gateway.table import Replica, Route, Table
 from contracts.component import AsgiApp, ComponentContext, Endpoint, Receive, Scope, Send
-from contracts.problems import Problem, nobody_answers, not_ready, send_problem
+from contracts.problems import nobody_answers, not_ready, send_problem
 
 CATCH_UP_TIMEOUT_S = 5.0
+REPLICAS_AT_RISK = 2
 
 
 class GatewayConfig(BaseModel):
@@ -111,23 +112,28 @@ class Gateway:
         await self._hand_on(found[1], scope, receive, send)
 
     async def _hand_on(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have a replica answer; where it gave no answer and may be replaced, ask one other."""
+        """Have a replica answer, or another one where that gives no answer and may be replaced.
+
+        Each is asked once. Who breaks may have been broken by the request, so that only one more is put
+        at risk; any number may be gone already, or drain.
+        """
         request = self._request(route, scope, receive, send)
-        replica = route.choose()
-        answer: Problem | None = None
-        for may_repeat in (True, False):
-            if replica is None:
-                break
+        answer = not_ready(route.component)
+        asked: list[Replica] = []
+        may_break = REPLICAS_AT_RISK
+        while may_break and (replica := route.choose(besides=asked)):
+            asked.append(replica)
             try:
                 await self._ask(replica, request)
+                return
             except Unanswered as exc:
                 answer = exc.answer
+                if not exc.resend:
+                    break
+                may_break -= not exc.untouched
                 # The present one: the replicas of the route that was found may be gone meanwhile.
                 route = self._table.by_component[route.component]
-                replica = route.choose(other_than=replica) if exc.resend and may_repeat else None
-            else:
-                return
-        await send_problem(scope, send, answer or not_ready(route.component))
+        await send_problem(scope, send, answer)
 
     async def _ask(self, replica: Replica, request: Request) -> None:
         replica.in_flight += 1

@@ -36,7 +36,7 @@ class LocalReplica:
         finally:
             request.body.deadline = None
         if answer.refused:
-            raise Unanswered(not_ready(request.component), resend=True)
+            raise Unanswered(not_ready(request.component), resend=True, untouched=True)
 
     async def close(self) -> None:
         """Do nothing: the application belongs to its host."""

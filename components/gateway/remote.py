@@ -71,7 +71,9 @@ class RemoteReplica:
         answer = await self._begin(request)
         try:
             if _REFUSED in answer.headers:
-                raise Unanswered(not_ready(request.component), resend=request.body.can_be_sent)
+                raise Unanswered(
+                    not_ready(request.component), resend=request.body.can_be_sent, untouched=True
+                )
             await _pass_on(answer, request)
         finally:
             # Gives a connection that was read to its end back to the pool, and cuts any other.
@@ -91,7 +93,7 @@ class RemoteReplica:
                     allow_redirects=False,
                 )
         except _CONNECT_FAILED as exc:
-            raise Unanswered(broke(request.component), resend=body.can_be_sent) from exc
+            raise Unanswered(broke(request.component), resend=body.can_be_sent, untouched=True) from exc
         except (aiohttp.ClientConnectionError, ConnectionError) as exc:
             if body.gone:
                 raise ClientGone from exc

@@ -32,12 +32,16 @@ class Request:
 
 
 class Unanswered(Exception):
-    """A replica gave no answer; with `resend`, another one may be asked."""
+    """A replica gave no answer; with `resend`, another one may be asked.
 
-    def __init__(self, answer: Problem, *, resend: bool) -> None:
+    `untouched`: the replica has done nothing with the request, so that it counts as not asked.
+    """
+
+    def __init__(self, answer: Problem, *, resend: bool, untouched: bool = False) -> None:
         super().__init__(answer.status)
         self.answer = answer
         self.resend = resend
+        self.untouched = untouched
 
 
 class ClientGone(ConnectionError):

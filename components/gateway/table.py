@@ -38,14 +38,14 @@ class Route:
         self.replicas = ready or tuple(replicas)
         self._turn = 0
 
-    def choose(self, *, other_than: Replica | None = None) -> Replica | None:
+    def choose(self, *, besides: Sequence[Replica] = ()) -> Replica | None:
         """Return the replica with the fewest requests in flight; equals take turns."""
         replicas = self.replicas
         count = len(replicas)
         best: Replica | None = None
         for offset in range(count):
             replica = replicas[(self._turn + offset) % count]
-            if replica is not other_than and (best is None or replica.in_flight < best.in_flight):
+            if replica not in besides and (best is None or replica.in_flight < best.in_flight):
                 best = replica
         if best is not None:
             self._turn = (replicas.index(best) + 1) % count

@@ -64,10 +64,13 @@ async def _connect(address: Address, request: Request) -> ClientConnection:
             _protocol(request), ping_interval=None, close_timeout=CLOSE_TIMEOUT_S, max_queue=MESSAGES_QUEUED
         )
 
-    if address.path:
-        _, made = await loop.create_unix_connection(connection, address.path)
-    else:
-        _, made = await loop.create_connection(connection, address.host, address.port)
+    try:
+        if address.path:
+            _, made = await loop.create_unix_connection(connection, address.path)
+        else:
+            _, made = await loop.create_connection(connection, address.host, address.port)
+    except OSError as exc:
+        raise Unanswered(broke(request.component), resend=True, untouched=True) from exc
     try:
         await made.handshake(user_agent_header=None)
     except BaseException:
@@ -118,7 +121,7 @@ async def _accept(connection: ClientConnection, request: Request) -> None:
 async def _refuse(request: Request, response: Response) -> None:
     headers = _own_headers(response)
     if any(name.lower() == REFUSED.decode() for name in response.headers):
-        raise Unanswered(not_ready(request.component), resend=True)
+        raise Unanswered(not_ready(request.component), resend=True, untouched=True)
     answer = Problem(response.status_code, headers, bytes(response.body or b""))
     await send_problem(request.scope, request.send, answer)
 

@@ -2,7 +2,7 @@
 
 Replicas in this host are known at once, through the host; the others through `{app}:ctl:events`.
 Level-triggered: a heartbeat replaces everything known about its host. A host that was silent for
-three intervals is forgotten.
+three intervals is forgotten. Time in which nobody was heard at all is nobody's silence: that was the bus.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contracts.messages import (
     from_fields,
 )
 from contracts.status import ReplicaReport, ReplicaState
-from control_plane.brokers import StreamTransport
+from control_plane.brokers import Entry, StreamTransport
 from control_plane.runtime.announcer import events_stream
 
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
@@ -145,34 +145,37 @@ class EventDirectory:
                 self._hear_again()
             for _, entry in entries:
                 position = entry.id
-                self._apply_fields(entry.fields)
+                self._apply_fields(entry.fields, heard_s=self._heard_s)
 
     async def _read_history(self) -> str:
         history = await self._transport.range(self._stream, count=HISTORY_READ, reverse=True)
+        self._heard_s = self._now_s()
         for entry in reversed(history):
-            self._apply_fields(entry.fields)
+            # A host that had died before we began was last heard then, and not now.
+            age_s = (_ms(history[0]) - _ms(entry)) / 1000
+            self._apply_fields(entry.fields, heard_s=self._heard_s - age_s)
         return history[0].id if history else "0-0"
 
-    def _apply_fields(self, fields: Mapping[str, str]) -> None:
+    def _apply_fields(self, fields: Mapping[str, str], *, heard_s: float) -> None:
         try:
             message = from_fields(fields)
         except MalformedEntry:
             return
-        self._apply(message)
+        self._apply(message, heard_s)
 
-    def _apply(self, message: Message) -> None:
+    def _apply(self, message: Message, heard_s: float) -> None:
         match message:
             case HostHeartbeat() if message.host != self._local_host:
                 self._hosts[message.host] = _KnownHost(
                     message.endpoint,
-                    self._now_s(),
+                    heard_s,
                     message.interval_s,
                     {report.replica: report for report in message.replicas},
                 )
                 self._forget_silent()
                 self._mark_changed()
             case ComponentTransitioned() if message.host not in ("", self._local_host):
-                self._transition(message)
+                self._transition(message, heard_s)
                 self._mark_changed()
             case HostStopping() if message.host in self._hosts:
                 # Its replicas announce their drain one by one; nothing new goes there from here on.
@@ -181,16 +184,16 @@ class EventDirectory:
             case _:
                 pass
 
-    def _transition(self, message: ComponentTransitioned) -> None:
+    def _transition(self, message: ComponentTransitioned, heard_s: float) -> None:
         if message.to_state in (ReplicaState.STOPPED, ReplicaState.LOST):
             # A host that is heard of for the first time by its end is none: it would never speak, and
             # its interval would count when silence is judged.
             if message.host in self._hosts:
                 self._hosts[message.host].replicas.pop(message.replica, None)
             return
-        host = self._hosts.setdefault(message.host, _KnownHost(message.endpoint, self._now_s(), 10.0))
+        host = self._hosts.setdefault(message.host, _KnownHost(message.endpoint, heard_s, 10.0))
         host.address = message.endpoint or host.address
-        host.last_seen_s = self._now_s()
+        host.last_seen_s = heard_s
         host.replicas[message.replica] = ReplicaReport(
             component=message.component,
             replica=message.replica,
@@ -207,12 +210,13 @@ class EventDirectory:
                 del self._hosts[name]
 
     def _hear_again(self) -> None:
-        """Hold no silence against anybody after nobody was heard, our own host included: that was the bus."""
+        """Count no time in which nobody was heard, our own host included."""
         now_s = self._now_s()
+        silence_s = now_s - self._heard_s
         longest_s = max((host.interval_s for host in self._hosts.values()), default=0.0)
-        if now_s - self._heard_s > SILENT_INTERVALS * longest_s:
+        if silence_s > SILENT_INTERVALS * longest_s:
             for host in self._hosts.values():
-                host.last_seen_s = now_s
+                host.last_seen_s += silence_s
         self._heard_s = now_s
 
     def _mark_changed(self) -> None:
@@ -229,6 +233,10 @@ class EventDirectory:
             for report in host.replicas.values():
                 if report.state in states and report.prefix:
                     yield _endpoint(report, address=host.address)
+
+
+def _ms(entry: Entry) -> int:
+    return int(entry.id.partition("-")[0])
 
 
 def _endpoint(report: ReplicaReport, *, address: str = "", app: AsgiApp | None = None) -> Endpoint:

@@ -225,6 +225,40 @@ class TestAnotherReplica:
                 body = b"" if method == "GET" else b"hello"
                 assert (await exchange(stage, request(method, body=body))).endswith(b"alive")
 
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_is_found_among_any_number_that_are_gone(self, tmp_path: Path, method: str) -> None:
+        """The news of a death may come late, where the bus was away."""
+        gone = [writer_at(tmp_path / f"none-{number}.sock", number) for number in range(2, 6)]
+        async with (
+            serving(naming("alive"), unix_socket(tmp_path / "1.sock")),
+            gateway_before({"o": hang}) as stage,
+        ):
+            stage.directory.set(writer_at(tmp_path / "1.sock", 1), *gone)
+            await eventually(lambda: asked(stage, 200))
+            for _ in range(10):
+                assert (await exchange(stage, request(method, body=b"hello"))).endswith(b"alive")
+
+    async def test_is_not_broken_too_by_what_broke_two(self, tmp_path: Path) -> None:
+        broken: set[int] = set()
+
+        def breaks(number: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
+            async def breaking_down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                broken.add(number)
+                await hang_up(reader, writer)
+
+            return breaking_down
+
+        async with contextlib.AsyncExitStack() as stack:
+            for number in (1, 2, 3):
+                place = tmp_path / f"{number}.sock"
+                await stack.enter_async_context(breaking(place, breaks(number)))
+            stage = await stack.enter_async_context(gateway_before({"o": hang}))
+            stage.directory.set(*(writer_at(tmp_path / f"{number}.sock", number) for number in (1, 2, 3)))
+            await eventually(lambda: knows_writer(stage))
+            broken.clear()
+            assert code_of(await exchange(stage, request())) == "E5012"
+            assert len(broken) == 2
+
     @pytest.mark.parametrize(
         ("method", "repeated"), [("GET", True), ("PUT", True), ("POST", False), ("PATCH", False)]
     )

@@ -10,11 +10,37 @@ import pytest
 
 from contracts.messages import ComponentTransitioned, HostHeartbeat, to_fields
 from contracts.status import ReplicaReport, ReplicaState
+from control_plane.brokers import Entry
 from control_plane.brokers.memory_transport import MemoryTransport
 from control_plane.runtime.directory import EventDirectory
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
+
+
+def heartbeat(component: str, prefix: str = "/") -> HostHeartbeat:
+    report = ReplicaReport(
+        component=component, replica=f"{component}-1", state=ReplicaState.READY, prefix=prefix
+    )
+    return HostHeartbeat(
+        host=f"h-{component}", pid=1, endpoint="unix:///s", interval_s=2.0, replicas=(report,)
+    )
+
+
+class Remembering(MemoryTransport):
+    """A bus with a history of its own, at times of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._history: list[Entry] = []
+
+    def remember(self, message: HostHeartbeat, *, at_ms: int) -> None:
+        self._history.append(Entry(f"{at_ms}-0", to_fields(message)))
+
+    async def range(
+        self, stream: str, *, start: str = "-", end: str = "+", count: int = 100, reverse: bool = False
+    ) -> list[Entry]:
+        return self._history[::-1]
 
 
 class Scene:
@@ -31,13 +57,7 @@ class Scene:
         """Let a host speak at a time, and wait until it was heard: the prefix tells."""
         self.now_s = at_s
         prefix = f"/{component}/{at_s:g}"
-        report = ReplicaReport(
-            component=component, replica=f"{component}-1", state=ReplicaState.READY, prefix=prefix
-        )
-        heartbeat = HostHeartbeat(
-            host=f"h-{component}", pid=1, endpoint="unix:///s", interval_s=2.0, replicas=(report,)
-        )
-        await self.bus.append_log("t:ctl:events", to_fields(heartbeat), max_len=100)
+        await self.bus.append_log("t:ctl:events", to_fields(heartbeat(component, prefix)), max_len=100)
         await eventually(lambda: prefix in [endpoint.prefix for endpoint in self.directory.endpoints()])
 
     async def transition(self, replica: str, state: ReplicaState) -> None:
@@ -90,6 +110,38 @@ async def test_nobody_is_forgotten_because_nothing_was_heard_at_all() -> None:
         await here.beat("writer", 20.0)
 
         assert here.known() == ["critic", "writer"]
+
+
+async def test_a_pause_of_the_bus_makes_nobody_younger() -> None:
+    async with scene() as here:
+        for at_s in (2.0, 4.0):
+            await here.beat("writer", at_s)
+
+        await here.beat("writer", 20.0)
+        assert here.known() == ["critic", "writer"]
+
+        await here.beat("writer", 22.5)
+        assert here.known() == ["writer"]
+
+
+async def test_a_host_that_was_dead_before_we_began_is_not_heard_anew() -> None:
+    """A bus that comes back with its history holds what hosts said that ended with it."""
+    now_s = 100.0
+    async with asyncio.TaskGroup() as tasks:
+        bus = Remembering()
+        directory = EventDirectory(
+            bus, app="t", local_host="h-me", now_s=lambda: now_s, run=tasks.create_task
+        )
+        bus.remember(heartbeat("critic"), at_ms=1000)
+        bus.remember(heartbeat("writer"), at_ms=6500)
+        await directory.caught_up()
+        assert [each.component for each in directory.endpoints()] == ["critic", "writer"]
+
+        now_s = 101.0
+        await bus.append_log("t:ctl:events", to_fields(heartbeat("writer")), max_len=100)
+
+        await eventually(lambda: [each.component for each in directory.endpoints()] == ["writer"])
+        directory.stop()
 
 
 async def test_a_dead_host_does_not_lengthen_the_silence_that_is_put_down_to_the_bus() -> None:
