@@ -19,7 +19,7 @@ from components.gateway.pages import OwnPages
 from components.gateway.request import Request, RequestBody, Unanswered
 from components.gateway.table import Replica, Route, Table
 from contracts.component import AsgiApp, ComponentContext, Endpoint, Receive, Scope, Send
-from contracts.problems import nobody_answers, not_ready, send_problem
+from contracts.problems import Problem, nobody_answers, not_ready, send_problem
 
 CATCH_UP_TIMEOUT_S = 5.0
 REPLICAS_AT_RISK = 2
@@ -118,7 +118,7 @@ class Gateway:
         at risk; any number may be gone already, or drain.
         """
         request = self._request(route, scope, receive, send)
-        answer = not_ready(route.component)
+        answer: Problem | None = None
         asked: list[Replica] = []
         may_break = REPLICAS_AT_RISK
         while may_break and (replica := route.choose(besides=asked)):
@@ -133,7 +133,7 @@ class Gateway:
                 may_break -= not exc.untouched
                 # The present one: the replicas of the route that was found may be gone meanwhile.
                 route = self._table.by_component[route.component]
-        await send_problem(scope, send, answer)
+        await send_problem(scope, send, answer or not_ready(route.component))
 
     async def _ask(self, replica: Replica, request: Request) -> None:
         replica.in_flight += 1

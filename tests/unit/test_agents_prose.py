@@ -171,16 +171,17 @@ class TestCritic:
 
     @settings(max_examples=40, deadline=None)
     @given(request=REQUESTS, tone=st.sampled_from(TONES))
-    def test_each_round_mends_what_was_named_and_raises_the_score(
+    def test_each_round_mends_what_was_named_until_nothing_is_left(
         self, request: StoryRequest, tone: str
     ) -> None:
+        """A round may lay another fault bare: a sentence without its empty words can be a short one."""
         for draft in drafts_of(request, tone=tone):
             review = review_draft(draft)
-            while review.worst is not None:
+            for _ in Fault:
                 mended = review_draft(draft := mend(draft, review, Random(0)))
-                assert mended.score > review.score
-                assert mended.worst is not review.worst
+                assert mended.worst is None or mended.worst is not review.worst
                 review = mended
+            assert review == Review(score=100, worst=None)
 
     def test_nothing_named_is_nothing_changed(self) -> None:
         draft = drafts_of(StoryRequest(title="T", premise="P", chapters=1))[0]

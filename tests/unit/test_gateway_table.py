@@ -43,9 +43,9 @@ def test_the_least_busy_replica_is_chosen() -> None:
 def test_a_replica_that_failed_is_not_chosen_again() -> None:
     route = route_of(Table().renewed([local("writer-1"), local("writer-2")]), "writer")
     first, second = route.replicas
-    assert route.choose(other_than=first) is second
+    assert route.choose(besides=[first]) is second
     alone = route_of(Table().renewed([local("writer-1")]), "writer")
-    assert alone.choose(other_than=alone.replicas[0]) is None
+    assert alone.choose(besides=alone.replicas) is None
 
 
 def test_a_replica_that_is_not_ready_gets_nothing_while_another_is() -> None:
