@@ -22,6 +22,7 @@ from contracts.problems import REFUSED, not_ready
 CONNECT_TIMEOUT_S = 5.0
 # Shorter than the hosts' own, so that a pooled connection is not closed as it is taken.
 KEEP_ALIVE_S = 60.0
+WATCH_AFTER_S = 0.01
 PIECE_BYTES = 1 << 16
 HEAD_MAX_BYTES = 1 << 16
 HEADERS_MAX = 512
@@ -107,12 +108,21 @@ class RemoteReplica:
 
 
 async def _while_client_stays(work: Callable[[Request], Awaitable[None]], request: Request) -> None:
-    """Run the work until it is done, or the client leaves; then it is cancelled at once."""
+    """Run the work until it is done, or the client leaves; then it is cancelled.
+
+    The watch for that begins a moment late: most requests are answered before it would be worth its cost.
+    """
     task = asyncio.current_task()
     assert task is not None
     cancelled_before = task.cancelling()
     # Owned here: it ends with this function, and its only act is to cancel the task that runs it.
-    watch = asyncio.ensure_future(_cancel_when_gone(request, task))
+    watch: asyncio.Task[None] | None = None
+
+    def begin() -> None:
+        nonlocal watch
+        watch = asyncio.ensure_future(_cancel_when_gone(request, task))
+
+    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
     try:
         await work(request)
     except ClientGone:
@@ -121,7 +131,9 @@ async def _while_client_stays(work: Callable[[Request], Awaitable[None]], reques
         if not request.body.gone or task.uncancel() > cancelled_before:
             raise
     finally:
-        watch.cancel()
+        timer.cancel()
+        if watch is not None:
+            watch.cancel()
 
 
 async def _cancel_when_gone(request: Request, task: asyncio.Task[None]) -> None:

@@ -24,10 +24,11 @@ class Correlation:
 _current: ContextVar[Correlation] = ContextVar("coplane_correlation", default=Correlation())  # noqa: B039 (frozen)
 
 
-def current_correlation() -> Correlation:
-    """Return what a message published here belongs to; a new id where no message is being handled."""
+def current_correlation(correlation_id: str | None = None) -> Correlation:
+    """Return what a message published here belongs to; a new id where there is none yet."""
     inherited = _current.get()
-    return Correlation(inherited.correlation_id or uuid.uuid4().hex, _active_span() or inherited.traceparent)
+    correlation_id = correlation_id or inherited.correlation_id or uuid.uuid4().hex
+    return Correlation(correlation_id, _active_span() or inherited.traceparent)
 
 
 @contextmanager

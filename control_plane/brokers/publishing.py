@@ -90,11 +90,11 @@ class BusProducer(ProducerProto[PublishCommand]):
         )
 
     def _fields(self, cmd: PublishCommand) -> dict[str, str]:
-        correlation = current_correlation()
+        correlation = current_correlation(cmd.correlation_id)
         return {
             **wire.encode(cmd.body),
             "message_id": uuid.uuid4().hex,
-            "correlation_id": cmd.correlation_id or correlation.correlation_id,
+            "correlation_id": correlation.correlation_id,
             "traceparent": correlation.traceparent,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             **self._origin,
@@ -110,7 +110,7 @@ async def append_within(
     Raises:
         BusError: it did not come about in time (E4001, E4004), or the bus refused (E4002, E4003).
     """
-    latest: BusError = BusUnavailable(f"no answer from the bus at {transport.url} within {timeout_s:g} s")
+    latest: BusError | None = None
     pause_s = settings.publish_pause_s
     try:
         async with asyncio.timeout(timeout_s):
@@ -127,4 +127,5 @@ async def append_within(
                     await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, settings.publish_pause_max_s)
     except TimeoutError as exc:
-        raise latest from exc
+        silent = BusUnavailable(f"no answer from the bus at {transport.url} within {timeout_s:g} s")
+        raise latest or silent from exc

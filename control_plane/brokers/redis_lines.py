@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from redis import exceptions as redis_errors
@@ -128,19 +128,28 @@ class BlockingLines:
             return await connection.read_response()
 
 
-@asynccontextmanager
-async def answer_within(timeout_s: float) -> AsyncIterator[None]:
-    """Turn an answer that does not come within `timeout_s` into a connection error."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError as exc:
-        raise redis_errors.ConnectionError(f"no answer within {timeout_s:g} s") from exc
+class answer_within:  # noqa: N801 - it is used as asyncio.timeout is
+    """Turns an answer that does not come within `timeout_s` into a connection error."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout = asyncio.timeout(timeout_s)
+        self._timeout_s = timeout_s
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*raised)
+        except TimeoutError as exc:
+            raise redis_errors.ConnectionError(f"no answer within {self._timeout_s:g} s") from exc
 
 
 async def open_fresh(connection: AbstractConnection) -> None:
     """Connect, anew where the server has hung up since the last answer."""
-    if connection.is_connected and await connection.can_read():
+    if connection.is_connected:
+        if not await connection.can_read():
+            return
         await connection.disconnect(nowait=True)
     opening: Awaitable[None] = connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no type for it
     async with answer_within(ANSWER_TIMEOUT_S):

@@ -178,6 +178,8 @@ def _serve(handover: Handover) -> None:
     bus = EmbeddedValkey(runtime, pid=handover.bus_pid) if options.valkey else None
     if bus and bus.pid is None:
         bus.start(clock.now_s())
+    if _forks():
+        images.import_for_hosts()
     preloaded = images.preload(options.preload if _forks() else (), handover.unsafe)
     unsafe = {done.module: done.why for done in preloaded if done.outcome == "unsafe"}
     if unsafe != handover.unsafe:

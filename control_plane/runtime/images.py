@@ -21,31 +21,42 @@ from control_plane.runtime.loading import users_traceback
 
 log = logging.getLogger("coplane.anchor")
 
+# What the control plane needs as well: imported before the anchor is forked from it.
 BASE_MODULES = (
-    "aiohttp",
     "asyncio",
-    "components.adapters.asgi",
-    "control_plane.brokers.faststream",
     "control_plane.brokers.redis_transport",
-    "control_plane.runtime.host_main",
+    "control_plane.runtime.http_server",
     "control_plane.stores.redis",
     "fastapi",
     "httptools",
-    "redis.asyncio",
-    "uvicorn",
-    "uvicorn.lifespan.on",
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.protocols.websockets.websockets_sansio_impl",
     "uvloop",
-    "websockets",
+)
+# What only hosts need: imported in the anchor, while Valkey and the control plane start.
+HOST_MODULES = (
+    "components.adapters.asgi",
+    "components.gateway.remote",
+    "control_plane.brokers.faststream",
+    "control_plane.runtime.host_main",
+    "uvicorn.lifespan.off",
 )
 
 _PROCESS = "/proc/self"
 
 
 def import_base() -> None:
-    """Import what every host needs, so that all processes share its memory."""
-    for name in BASE_MODULES:
+    """Import what every process needs, so that all of them share its memory."""
+    _import_all(BASE_MODULES)
+
+
+def import_for_hosts() -> None:
+    """Import the rest of what hosts need."""
+    _import_all(HOST_MODULES)
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    for name in modules:
         importlib.import_module(name)
 
 
@@ -68,9 +79,13 @@ def preload(wanted: Sequence[tuple[str, str]], unsafe: Mapping[str, str]) -> lis
 
 
 def freeze() -> None:
-    """Keep the collector away from what was imported, so that it stays shared after a fork."""
-    gc.collect()
+    """Keep the collector away from what was imported, so that it stays shared after a fork.
+
+    Nothing is collected before: the holes that this leaves would be filled, and no longer shared. The
+    order is that of the documentation of gc.freeze.
+    """
     gc.freeze()
+    gc.enable()
 
 
 def _import(component: str, module: str) -> Preloaded:
