@@ -77,7 +77,7 @@ def kill_ours(stage: Coplane, service: str) -> Row:
         row["steps_ms"] = trail(
             service,
             killed_s=row["killed_at_s"],
-            anchor_lines=(stage.novel.home / "logs" / "anchor.log").read_text().splitlines(),
+            anchor_lines=(stage.place.home / "logs" / "anchor.log").read_text().splitlines(),
             events=bus.xrange("novel:ctl:events", min=since),
             commands=bus.xrange(f"novel:ctl:commands:{service}", min=since),
         )
@@ -157,10 +157,10 @@ def measure_ours() -> Row:
         kills = [kill_ours(stage, service) for service in KILLED]
         takeovers = [lose_control(stage) for _ in range(TAKEOVERS)]
         hung = hang(stage)
-        stopped = stage.novel.interrupt()
+        stopped = stage.place.interrupt()
         if stopped != 0:
-            raise SystemExit(f"the launch ended with {stopped}:\n{stage.novel.output}")
-        stage.novel.assert_nothing_left()
+            raise SystemExit(f"the launch ended with {stopped}:\n{stage.place.output}")
+        stage.place.assert_nothing_left()
         return {"kills": kills, "takeovers": takeovers, "hung": hung}
 
 

@@ -1,7 +1,7 @@
 """One system each on the stage: the demo under Coplane, and the same services under a peer.
 
-What is asked of both is the same: where a service answers, which process it is, and to start again
-after the supervising process was killed.
+What is asked of both is the same: how long it took until every service answered, where each answers,
+which process it is, and to start again after the supervising process was killed.
 """
 
 from __future__ import annotations
@@ -9,29 +9,33 @@ from __future__ import annotations
 import socket
 import subprocess
 import tempfile
-import tomllib
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import psutil
 
 from contracts.errors import CoplaneError
 from control_plane.cli.client import ControlClient
-from perf.peers.supervisors import Peer, Service
+from perf.peers.supervisors import ALL, DECLARED, Peer, Service, prefix
 from perf.wire import Target, answers
-from tests.support.backend import DEMO, REPOSITORY, Backend, backend
+from tests.support.backend import REPOSITORY, Backend, backend
 from tests.support.redis_servers import running_server
 from tests.support.wait import wait_until
 
-SERVICES = tuple(tomllib.loads(DEMO.read_text())["components"])
+SERVICES = tuple(DECLARED)
 LAUNCH_LIMIT_S = 60.0
+POLL_S = 0.005
 
 
 class Stage(Protocol):
-    """One running system."""
+    """One running system; it took `start_s` from its command until every service answered."""
+
+    start_s: float
+    place: Backend
 
     def target(self, service: str) -> Target:
         """Return where the service answers."""
@@ -51,26 +55,36 @@ class Stage(Protocol):
 
 
 class Coplane:
-    """The demo in multi mode, through its gateway."""
+    """The demo, through its gateway."""
 
-    def __init__(self, novel: Backend) -> None:
-        self.novel = novel
+    def __init__(self, place: Backend, mode: str) -> None:
+        self.place = place
+        self._mode = mode
+        self._gateway = ("127.0.0.1", _free_ports(1)[0])
+        place.env["CTL_GATEWAY__PORT"] = str(self._gateway[1])
+        began_s = time.perf_counter()
         self.start()
-        status = novel.until_ready()
-        url = urlsplit(status["gateway"]["url"])
-        self._gateway = (str(url.hostname), int(url.port or 0))
-        self.bus_socket = status["bus"]["url"].removeprefix("unix://")
-        self._prefixes = {each["name"]: each["prefix"] for each in status["components"]}
+        _until_all_answer(self.target(service) for service in SERVICES)
+        self.start_s = time.perf_counter() - began_s
 
     def target(self, service: str) -> Target:
         """Return the component's own page behind the gateway, the gateway's health for itself."""
-        path = "/-/health" if service == "gateway" else f"{self._prefixes[service]}/"
-        return self._gateway, path
+        return self._gateway, "/-/health" if service == "gateway" else f"{prefix(service)}/"
+
+    @property
+    def bus_socket(self) -> str:
+        """Return the path of the embedded bus's socket."""
+        return str(self.client.get("/v1/status")["bus"]["url"]).removeprefix("unix://")
+
+    @property
+    def client(self) -> ControlClient:
+        """Return a client of the control plane."""
+        return ControlClient(self.place.home / "control.sock", home=self.place.home)
 
     def replicas(self) -> dict[str, dict[str, Any]]:
         """Return the only replica of each component, nothing while no control plane answers."""
         try:
-            status = ControlClient(self.novel.home / "control.sock", home=self.novel.home).get("/v1/status")
+            status = self.client.get("/v1/status")
         except CoplaneError:
             return {}
         return {each["name"]: each["replicas"][0] for each in status["components"]}
@@ -81,30 +95,37 @@ class Coplane:
 
     def kill_control(self) -> None:
         """Kill the launch."""
-        assert self.novel.launch is not None
-        self.novel.launch.kill()
-        self.novel.launch.wait()
+        assert self.place.launch is not None
+        self.place.launch.kill()
+        self.place.launch.wait()
 
     def start(self) -> None:
         """Run `ctl launch`."""
-        self.novel.start("--mode", "multi")
+        self.place.start("--mode", self._mode)
 
 
 class PeerStage:
-    """The services under a peer, each at a port of its own."""
+    """The services under a peer, each at a port of its own; or one service with all that is in them."""
 
     def __init__(self, place: Backend, peer: Peer, tools: Path, bus_url: str) -> None:
         self.place = place
-        self.services = [Service(name, port) for name, port in zip(SERVICES, _free_ports(), strict=True)]
+        names = (ALL,) if peer.in_one_process else SERVICES
+        self.services = [
+            Service(name, port) for name, port in zip(names, _free_ports(len(names)), strict=True)
+        ]
         self._command = peer.command(tools, place.home, self.services)
         self._ports = {service.name: service.port for service in self.services}
         own = {"BUS_URL": bus_url, "PYTHONPATH": str(REPOSITORY), "PM2_HOME": str(place.home / "pm2")}
         self._env = {**place.env, **own}
+        began_s = time.perf_counter()
         self.start()
-        wait_until(self._all_answer, LAUNCH_LIMIT_S, every_s=0.1)
+        _until_all_answer(self.target(service) for service in SERVICES)
+        self.start_s = time.perf_counter() - began_s
 
     def target(self, service: str) -> Target:
         """Return the service's own page at its port."""
+        if ALL in self._ports:
+            return ("127.0.0.1", self._ports[ALL]), "/" if service == "gateway" else f"{prefix(service)}/"
         return ("127.0.0.1", self._ports[service]), "/"
 
     def pids(self) -> dict[str, int]:
@@ -138,15 +159,12 @@ class PeerStage:
                 text=True,
             )
 
-    def _all_answer(self) -> bool:
-        return all(answers(self.target(name)) for name in SERVICES)
-
 
 @contextmanager
-def coplane() -> Iterator[Coplane]:
+def coplane(mode: str = "multi") -> Iterator[Coplane]:
     """Launch the demo; it is destroyed afterwards, whatever happened."""
     with backend() as novel:
-        yield Coplane(novel)
+        yield Coplane(novel, mode)
 
 
 @contextmanager
@@ -192,7 +210,12 @@ def _ancestors(pid: int) -> set[int]:
         return set()
 
 
-def _free_ports() -> list[int]:
+def _until_all_answer(targets: Iterable[Target]) -> None:
+    for target in targets:
+        wait_until(partial(answers, target), LAUNCH_LIMIT_S, every_s=POLL_S)
+
+
+def _free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in SERVICES]
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in taken]

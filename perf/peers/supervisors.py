@@ -10,12 +10,21 @@ import json
 import shlex
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 INSTALL_TIMEOUT_S = 120.0
+ALL = "all"  # the service that holds every other one
+DECLARED = tomllib.loads((Path(__file__).resolve().parents[2] / "ctl.toml").read_text())["components"]
+
+
+def prefix(service: str) -> str:
+    """Return the path below which a service answers where it shares a port."""
+    return str(DECLARED[service].get("prefix", f"/agents/{service}"))
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,17 @@ class Peer:
     settings: str
     restarts: bool
     command: Callable[[Path, Path, Sequence[Service]], list[str]]
+    in_one_process: bool = False
 
 
 def install(peer: Peer, tools: Path) -> str:
-    """Install the peer below `tools`, and return its version.
+    """Install the peer below `tools`, if it is not there with our own requirements; return its version.
 
     Raises:
         subprocess.SubprocessError: its registry does not give it.
     """
+    if peer.package == "uvicorn":
+        return version("uvicorn")
     if peer.package == "pm2":
         options = ["--silent", "--no-audit", "--no-fund", "--prefix", str(tools)]
         _run("npm", "install", *options, peer.package)
@@ -128,6 +140,15 @@ def _pm2(tools: Path, home: Path, services: Sequence[Service]) -> list[str]:
     return [str(tools / "node_modules" / ".bin" / "pm2-runtime"), "start", str(config)]
 
 
+def _by_hand(_tools: Path, home: Path, services: Sequence[Service]) -> list[str]:
+    script = home / "start.sh"
+    lines = [f"SERVICE={service.name} {shlex.join(service.command)} &" for service in services]
+    script.write_text("\n".join([*lines, "wait\n"]))
+    return ["sh", str(script)]
+
+
+FLOOR = Peer("floor", "uvicorn", "one process with every component", False, _by_hand, in_one_process=True)
+BY_HAND = Peer("uvicorn", "uvicorn", "a process for each component, from a shell script", False, _by_hand)
 PEERS = (
     Peer(
         "supervisord",
