@@ -34,7 +34,7 @@ class Request:
 class Unanswered(Exception):
     """A replica gave no answer; with `resend`, another one may be asked.
 
-    `untouched`: the replica has done nothing with the request, so that it counts as not asked.
+    `untouched`: the request has not reached the replica's component, and cannot have broken it.
     """
 
     def __init__(self, answer: Problem, *, resend: bool, untouched: bool = False) -> None:
@@ -102,6 +102,10 @@ class RequestBody:
 
     async def receive(self) -> AsgiMessage:
         """Return the next message for an application in this process."""
+        if self._first is not None:
+            # It was taken in for a replica behind a socket, which has refused it.
+            first, self._first = self._first, None
+            return {"type": "http.request", "body": first, "more_body": not self._ended.is_set()}
         if self._ended.is_set():
             return await self._receive()
         message = await self._timed_receive()

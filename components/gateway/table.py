@@ -32,23 +32,29 @@ class Route:
     def __init__(self, component: str, prefix: str, replicas: Sequence[Replica]) -> None:
         self.component = component
         self.prefix = prefix
-        ready = tuple(replica for replica in replicas if replica.endpoint.ready)
+        self.replicas = tuple(replicas)
         # A degraded replica answers better than nobody.
-        self.replicas = ready or tuple(replicas)
+        self._preferred = tuple(replica for replica in replicas if replica.endpoint.ready) or self.replicas
         self._turn = 0
 
     def choose(self, *, besides: Sequence[Replica] = ()) -> Replica | None:
         """Return the replica with the fewest requests in flight; equals take turns."""
-        replicas = self.replicas
+        replicas = self._without(besides) if besides else self._preferred
         count = len(replicas)
         best: Replica | None = None
         for offset in range(count):
             replica = replicas[(self._turn + offset) % count]
-            if replica not in besides and (best is None or replica.in_flight < best.in_flight):
+            if best is None or replica.in_flight < best.in_flight:
                 best = replica
         if best is not None:
             self._turn = (replicas.index(best) + 1) % count
         return best
+
+    def _without(self, besides: Sequence[Replica]) -> Sequence[Replica]:
+        for replicas in (self._preferred, self.replicas):
+            if left := [replica for replica in replicas if replica not in besides]:
+                return left
+        return ()
 
 
 class Table:

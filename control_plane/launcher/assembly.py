@@ -23,7 +23,7 @@ from control_plane.launcher.launch import Interrupted, Launch
 from control_plane.launcher.leadership import Leadership
 from control_plane.launcher.signals import held_signals, hold_signals, stop_signals
 from control_plane.launcher.succession import Legacy, Standing
-from control_plane.runtime import clock, images
+from control_plane.runtime import clock
 from control_plane.runtime.ports import bind_public
 from control_plane.stores import LeaseTable, open_state
 from control_plane.supervisor import Identity, Supervisor
@@ -144,7 +144,6 @@ async def conduct(blueprint: Blueprint, prepared: Prepared) -> int:
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
-    images.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_interruptible(work))
 

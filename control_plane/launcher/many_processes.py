@@ -24,7 +24,7 @@ from control_plane.launcher.assembly import (
 from control_plane.launcher.blueprint import Blueprint, anchor_bound_s, stop_bound_s
 from control_plane.launcher.signals import hold_signals
 from control_plane.launcher.succession import Deaths, Legacy, Standing
-from control_plane.runtime import clock, host_logging
+from control_plane.runtime import clock, host_logging, images
 from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
 from control_plane.runtime.anchor_protocol import AnchorOptions
 
@@ -55,20 +55,20 @@ def run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
 
 def _start_first_anchor(blueprint: Blueprint, standing: Standing) -> None:
     from control_plane.runtime.anchor import start_anchor
-    from control_plane.runtime.images import import_base
 
     blueprint.runtime.clean_stale()
     if not blueprint.embedded_bus:
         asyncio.run(check(blueprint.bus_url, timeout_s=BUS_TIMEOUT_S))
     standing.public = bind_gateway(blueprint)
     # Fork before any thread or event loop exists; everybody then shares the pages of these imports.
-    import_base()
+    images.import_base()
     standing.anchor_pid = start_anchor(_anchor_options(blueprint, standing.public))
 
 
 def _outlive_anchors(blueprint: Blueprint, reporter: LaunchReporter, standing: Standing) -> int:
     """Serve below one anchor after another, until somebody asks for a stop or too many have died."""
     deaths = Deaths()
+    images.freeze()
     outcome = run_loop(_serve_anchored(blueprint, reporter, standing))
     while isinstance(outcome, Legacy):
         log.error("anchor.died", extra={"error": str(outcome.error), "exit_code": standing.reap_anchor()})

@@ -9,7 +9,7 @@ from control_plane.launch_options import LaunchReporter
 from control_plane.launcher.assembly import bind_gateway, conduct, open_bus, prepare, run_loop
 from control_plane.launcher.blueprint import Blueprint
 from control_plane.launcher.succession import Standing
-from control_plane.runtime import children, host_logging
+from control_plane.runtime import children, host_logging, images
 from control_plane.runtime.ports import url_of
 
 
@@ -18,6 +18,7 @@ def run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     standing = Standing(blueprint.runtime, public=bind_gateway(blueprint))
     handler = host_logging.configure(blueprint.runtime.logs, label="control")
     sys.path.insert(0, str(blueprint.runtime.project))
+    images.freeze()
     try:
         with host_logging.prints_to_log(), children.leaving_nothing():
             return run_loop(_serve_inline(blueprint, reporter, standing))

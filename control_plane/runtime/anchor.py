@@ -174,12 +174,13 @@ def _serve(handover: Handover) -> None:
     imported_since_ns = time.time_ns()
     _log_to_stderr()
     os.chdir(options.project)
-    sys.path.insert(0, options.project)
     bus = EmbeddedValkey(runtime, pid=handover.bus_pid) if options.valkey else None
     if bus and bus.pid is None:
         bus.start(clock.now_s())
     if _forks():
         images.import_for_hosts()
+    # Not before: a user's folder can have the name of a module that we import.
+    sys.path.insert(0, options.project)
     preloaded = images.preload(options.preload if _forks() else (), handover.unsafe)
     unsafe = {done.module: done.why for done in preloaded if done.outcome == "unsafe"}
     if unsafe != handover.unsafe:

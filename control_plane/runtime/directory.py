@@ -8,6 +8,7 @@ three intervals is forgotten. Time in which nobody was heard at all is nobody's 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ from contracts.messages import (
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import Entry, StreamTransport
 from control_plane.runtime.announcer import events_stream
+
+log = logging.getLogger("coplane.directory")
 
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
 LEAVING = frozenset({ReplicaState.DRAINING})
@@ -208,6 +211,9 @@ class EventDirectory:
         for name, host in list(self._hosts.items()):
             if now_s - host.last_seen_s > MISSED_INTERVALS * host.interval_s:
                 del self._hosts[name]
+                log.info(
+                    "host.forgotten", extra={"host": name, "silent_s": round(now_s - host.last_seen_s, 3)}
+                )
 
     def _hear_again(self) -> None:
         """Count no time in which nobody was heard, our own host included."""

@@ -79,10 +79,10 @@ def preload(wanted: Sequence[tuple[str, str]], unsafe: Mapping[str, str]) -> lis
 
 
 def freeze() -> None:
-    """Keep the collector away from what was imported, so that it stays shared after a fork.
+    """Turn the collector on, and keep it away from what was imported, which stays shared after a fork.
 
-    Nothing is collected before: the holes that this leaves would be filled, and no longer shared. The
-    order is that of the documentation of gc.freeze.
+    Nothing is collected before: the holes that this leaves would be filled, and no longer shared (as the
+    documentation of gc.freeze has it).
     """
     gc.freeze()
     gc.enable()

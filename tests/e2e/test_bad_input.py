@@ -254,3 +254,13 @@ def test_an_unknown_component_on_the_command_line_is_said_with_the_near_miss(tmp
     assert exit_code == 2, output
     assert "E1001" in output
     assert "Did you mean 'good'" in output
+
+
+def test_a_folder_of_the_project_with_the_name_of_one_of_ours_hides_nothing_from_us(tmp_path: Path) -> None:
+    (tmp_path / "components").mkdir()
+    (tmp_path / "components" / "__init__.py").touch()
+    config = tmp_path / "ctl.toml"
+    config.write_text(GOOD)
+    with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
+        made.ctl_launch_detached("multi")
+        assert made.ctl("stop").returncode == 0

@@ -50,7 +50,14 @@ def test_a_replica_that_failed_is_not_chosen_again() -> None:
 
 def test_a_replica_that_is_not_ready_gets_nothing_while_another_is() -> None:
     route = route_of(Table().renewed([local("writer-1", ready=False), local("writer-2")]), "writer")
-    assert [replica.endpoint.replica for replica in route.replicas] == ["writer-2"]
+    assert [replica.endpoint.replica for _ in range(3) if (replica := route.choose())] == ["writer-2"] * 3
+
+
+def test_a_degraded_replica_answers_where_the_ready_ones_gave_no_answer() -> None:
+    route = route_of(Table().renewed([local("writer-1", ready=False), local("writer-2")]), "writer")
+    degraded, ready = route.replicas
+    assert route.choose() is ready
+    assert route.choose(besides=[ready]) is degraded
 
 
 def test_a_degraded_replica_answers_where_none_is_ready() -> None:

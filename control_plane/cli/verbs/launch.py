@@ -68,10 +68,13 @@ def run(args: argparse.Namespace) -> int:
         return launch_detached(options, _reporter(args), logs=runtime.logs)
     # Imports make objects that stay: to look for garbage among them takes a tenth of the start.
     gc.disable()
-    reporter = _reporter(args)
-    from control_plane.launcher import run_launch
+    try:
+        reporter = _reporter(args)
+        from control_plane.launcher import run_launch
 
-    return run_launch(options, reporter)
+        return run_launch(options, reporter)
+    finally:
+        gc.enable()
 
 
 def _options(args: argparse.Namespace) -> LaunchOptions:
