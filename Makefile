@@ -3,6 +3,7 @@
 #   make run                     install, then `ctl launch`; ARGS="--mode multi" passes options on
 #   make test                    every test, with coverage of all processes; fails under 90 %
 #   make chaos                   faults at random for 30 minutes: MINUTES=30 SEED=1, or FAULTS=200
+#   make bench                   speed and memory beside other launchers; make bench-check compares
 #   make soak                    20 minutes under load, and nothing may grow: MINUTES=20
 #   make test-fast               the tests that need no servers and few seconds
 #   make PYTHON=python3.13 run   choose the interpreter of a new .venv
@@ -17,7 +18,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 FAST_TESTS := tests/unit tests/property tests/architecture
 SLOW_TESTS := tests/chaos tests/e2e tests/integration tests/conformance
 
-.PHONY: run test test-fast test-all-pythons lint bench bench-recovery chaos soak clean
+.PHONY: run test test-fast test-all-pythons lint bench bench-check bench-recovery chaos soak clean
 
 run: $(INSTALLED)
 	@$(BIN)/ctl launch $(ARGS)
@@ -49,8 +50,13 @@ lint: $(INSTALLED_DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; wants nginx and wrk. 15 minutes.
 bench: $(INSTALLED_DEV)
-	$(BIN)/python -m perf.modes $(ARGS)
+	$(BIN)/python -m perf.bench $(ARGS)
+
+# Names the ratios that got worse; ARGS="--short" for those of a minute.
+bench-check: $(INSTALLED_DEV)
+	$(BIN)/python -m perf.bench_check $(ARGS)
 
 # Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; takes some minutes.
 bench-recovery: $(INSTALLED_DEV)
