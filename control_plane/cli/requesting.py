@@ -7,8 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.errors import CoplaneError, ExitCode
 from control_plane.cli.client import TIMEOUT_S, ControlClient
@@ -57,8 +56,7 @@ def request(args: argparse.Namespace, action: str, wishes: dict[str, dict[str, A
     return ExitCode.DONE
 
 
-@dataclass(frozen=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     component: str
     duration_s: float
     answer: Any = None
