@@ -32,6 +32,7 @@ class Answer:
         self._parser = HttpResponseParser(self)
         self._body = bytearray()
         self._begun = False
+        self._in_chunk = False
         self._complete = False
         while not self._begun:
             self._receive()
@@ -44,16 +45,27 @@ class Answer:
         return self._taken(len(self._body))
 
     def readline(self) -> bytes:
-        """Return the next line with its end; nothing after the last one."""
+        """Return the next line with its end; nothing after the last one.
+
+        A stream also ends with its connection, if between two chunks: a control plane that stops closes it.
+        """
         searched = 0
         while (end := self._body.find(b"\n", searched)) < 0 and not self._complete:
             searched = len(self._body)
-            self._receive()
+            self._receive(may_end=not self._in_chunk)
         return self._taken(end + 1 if end >= 0 else len(self._body))
 
     def on_headers_complete(self) -> None:
-        """Note that the head has come: the parser calls this, and the two below."""
+        """Note that the head has come: the parser calls this, and those below."""
         self._begun = True
+
+    def on_chunk_header(self) -> None:
+        """Note that a chunk begins."""
+        self._in_chunk = True
+
+    def on_chunk_complete(self) -> None:
+        """Note that a chunk is whole."""
+        self._in_chunk = False
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
@@ -63,8 +75,11 @@ class Answer:
         """Note that nothing more comes."""
         self._complete = True
 
-    def _receive(self) -> None:
+    def _receive(self, *, may_end: bool = False) -> None:
         received = self._connection.recv(_READ_BYTES)
+        if not received and may_end:
+            self._complete = True
+            return
         if not received:
             raise BrokenAnswer("its answer broke off" if self._begun else "it closed without an answer")
         try:
