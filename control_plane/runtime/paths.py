@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import socket
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -216,6 +215,8 @@ def _same_file(fd: int, path: Path) -> bool:
 
 
 def _somebody_listens(path: Path) -> bool:
+    import socket
+
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
