@@ -6,7 +6,6 @@ Codes: E1xxx configuration, E2xxx launch, E3xxx control, E4xxx bus, E5xxx compon
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, TypeVar, cast
@@ -155,6 +154,8 @@ def first_of(errors: BaseExceptionGroup[E]) -> E:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'? Known: a, b, x" for a word that is not among `known`."""
+    import difflib
+
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1)
     listing = f"Known: {', '.join(names) if names else 'none'}"

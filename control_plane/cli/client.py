@@ -1,27 +1,25 @@
 """Talks to a running control plane over its Unix socket.
 
-Standard library only. Every answer has a deadline; a stream has one for its beginning, and then stays
-open until the control plane closes it.
+Every answer has a deadline; a stream has one for its beginning, and then stays open until the control plane
+closes it. Imports nothing that takes long, since `ctl status` has to answer at once.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.errors import ControlError, CoplaneError, NoControlPlane
+from control_plane.cli.answer import Answer, BrokenAnswer
 
 TIMEOUT_S = 15.0
 
 
-@dataclass(frozen=True)
-class ServerSentEvent:
+class ServerSentEvent(NamedTuple):
     """One event of a stream; the data is parsed JSON."""
 
     id: str
@@ -79,16 +77,17 @@ class ControlClient:
         body: Any = None,
         timeout_s: float = TIMEOUT_S,
         stream: bool = False,
-    ) -> Generator[http.client.HTTPResponse, None, None]:
-        connection = _UnixConnection(self._path, timeout_s=timeout_s)
+    ) -> Generator[Answer, None, None]:
+        connection = socket.socket(socket.AF_UNIX)
         try:
-            headers = {"content-type": "application/json"}
-            connection.request(method, target, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
+            connection.settimeout(timeout_s)
+            connection.connect(str(self._path))
+            connection.sendall(_request(method, target, body))
+            answer = Answer(connection)
             if answer.status >= 400:
                 raise _refusal(answer)
             if stream:
-                connection.sock.settimeout(None)
+                connection.settimeout(None)
             yield answer
         except TimeoutError as exc:
             raise ControlError(
@@ -96,7 +95,7 @@ class ControlClient:
                 fix=f"see control.log in {self._home / 'logs'}",
                 code="E3004",
             ) from exc
-        except (OSError, http.client.HTTPException) as exc:
+        except (OSError, BrokenAnswer) as exc:
             raise self._nobody(exc) from exc
         finally:
             connection.close()
@@ -111,19 +110,18 @@ class ControlClient:
         )
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, *, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
+def _request(method: str, target: str, body: Any) -> bytes:
+    content = b"" if body is None else json.dumps(body).encode()
+    head = (
+        f"{method} {target} HTTP/1.1",
+        "host: localhost",
+        "content-type: application/json",
+        f"content-length: {len(content)}",
+    )
+    return "\r\n".join((*head, "", "")).encode("ascii") + content
 
-    def connect(self) -> None:
-        """Connect to the socket file."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
-
-def _line(answer: http.client.HTTPResponse) -> str:
+def _line(answer: Answer) -> str:
     return answer.readline().decode()
 
 
@@ -137,7 +135,7 @@ def _event(fields: dict[str, str]) -> ServerSentEvent:
     return event
 
 
-def _refusal(answer: http.client.HTTPResponse) -> CoplaneError:
+def _refusal(answer: Answer) -> CoplaneError:
     text = answer.read().decode(errors="replace")
     try:
         return CoplaneError.from_dict(json.loads(text))

@@ -9,7 +9,6 @@ import argparse
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn, Protocol
@@ -78,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.DONE
     except Exception as exc:
         # The supervision boundary of a command.
+        import traceback
+
         traceback.print_exc()
         print(f"ctl failed by a fault of its own: {type(exc).__name__}: {exc}", file=sys.stderr)
         return ExitCode.FAILED

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import queue
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contracts.errors import CoplaneError, ExitCode
-from control_plane.cli.client import TIMEOUT_S, ControlClient
 from control_plane.cli.running import choose, component_path, control_client
 from control_plane.cli.show import print_json, show_error
 from control_plane.cli.values import positive_duration_s
+
+if TYPE_CHECKING:
+    from control_plane.cli.client import ControlClient
 
 DEFAULT_WAIT_S = 60.0
 
@@ -57,8 +56,7 @@ def request(args: argparse.Namespace, action: str, wishes: dict[str, dict[str, A
     return ExitCode.DONE
 
 
-@dataclass(frozen=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     component: str
     duration_s: float
     answer: Any = None
@@ -69,6 +67,9 @@ def _outcomes(
     client: ControlClient, action: str, wishes: dict[str, dict[str, Any]], *, timeout_s: float
 ) -> Iterator[_Outcome]:
     """Ask for all at the same time; yield what came of each as it comes."""
+    import queue
+    import threading
+
     done: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
 
     def ask(name: str, body: dict[str, Any]) -> None:
@@ -84,6 +85,8 @@ def _outcomes(
 def _ask(
     client: ControlClient, action: str, name: str, body: dict[str, Any], *, timeout_s: float
 ) -> _Outcome:
+    from control_plane.cli.client import TIMEOUT_S
+
     began_s = time.monotonic()
     answer, error = None, None
     try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from contracts.errors import ConfigError, ControlError, did_you_mean
-from control_plane.cli.client import ControlClient
 from control_plane.config.discovery import find_config
 from control_plane.runtime.paths import RuntimeDir
+
+if TYPE_CHECKING:
+    from control_plane.cli.client import ControlClient
 
 
 def runtime_dir(args: argparse.Namespace) -> RuntimeDir:
@@ -33,6 +35,8 @@ def runtime_dir(args: argparse.Namespace) -> RuntimeDir:
 
 def control_client(args: argparse.Namespace) -> ControlClient:
     """Return a client of the control plane of this folder."""
+    from control_plane.cli.client import ControlClient
+
     runtime = runtime_dir(args)
     return ControlClient(runtime.control_socket, home=runtime.home)
 

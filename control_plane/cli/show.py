@@ -11,8 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from contracts.errors import CoplaneError
 
@@ -33,8 +32,7 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(NamedTuple):
     """Whether colours are shown, and how."""
 
     colour: bool
@@ -65,8 +63,7 @@ def style_of(stream: TextIO, *, no_color: bool) -> Style:
     return Style(wanted and stream.isatty())
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A cell of a table."""
 
     text: str
@@ -76,7 +73,7 @@ class Cell:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], style: Style) -> list[str]:
     """Return the lines of a table whose columns are aligned; the last column is as long as it likes."""
-    rows = [[replace(cell, text=_PLAIN.harmless(cell.text)) for cell in row] for row in rows]
+    rows = [[cell._replace(text=_PLAIN.harmless(cell.text)) for cell in row] for row in rows]
     head = [Cell(text, "dim", rows[0][i].right if rows else False) for i, text in enumerate(headers)]
     widths = [max(len(row[i].text) for row in (head, *rows)) for i in range(len(headers))]
     return [

@@ -7,7 +7,6 @@ folder the order is that of `FILE_NAMES`.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +57,8 @@ def _is_ours(path: Path) -> bool:
 
 
 def _has_tool_table(path: Path) -> bool:
+    import tomllib
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -2,7 +2,8 @@
 
 Stale files are cleaned, never refused: whether a socket is in use is asked of the socket, and whether a
 launch is running is asked of the lock. Logs and data outlive a launch, everything else goes with it.
-Imports the standard library and contracts.errors only, since `ctl status` needs the paths too.
+Imports contracts.errors and what is quick to load, since `ctl status` needs the paths too; what only a
+launch needs loads where it is used.
 """
 
 from __future__ import annotations
@@ -10,15 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
-import socket
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from contracts.errors import LaunchError
 
@@ -28,8 +26,7 @@ SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 SOCKET_NAME_BYTES = 48
 
 
-@dataclass(frozen=True)
-class RuntimeDir:
+class RuntimeDir(NamedTuple):
     """The paths of one runtime folder; `sockets` is `home`, or a short folder where that is too long."""
 
     home: Path
@@ -75,7 +72,7 @@ class RuntimeDir:
         """Return where a host listens; a long id is replaced by its hash."""
         name = f"h-{host}.sock"
         if len(name) > SOCKET_NAME_BYTES:
-            name = f"h-{hashlib.sha256(host.encode()).hexdigest()[:24]}.sock"
+            name = f"h-{_digest(host.encode())[:24]}.sock"
         return self.sockets / name
 
     @property
@@ -166,7 +163,7 @@ class RuntimeDir:
 
 
 def _short_folder(home: Path, environ: Mapping[str, str]) -> Path:
-    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+    digest = _digest(os.fsencode(home))[:12]
     session = environ.get("XDG_RUNTIME_DIR", "")
     if session and len(os.fsencode(session)) <= SOCKET_PATH_BYTES - SOCKET_NAME_BYTES - len(
         f"/ctl-{digest}/"
@@ -175,7 +172,15 @@ def _short_folder(home: Path, environ: Mapping[str, str]) -> Path:
     return Path("/tmp") / f"ctl-{os.geteuid()}-{digest}"
 
 
+def _digest(name: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(name).hexdigest()
+
+
 def _make_private(folder: Path) -> None:
+    import tempfile
+
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = folder.lstat()
@@ -210,6 +215,8 @@ def _same_file(fd: int, path: Path) -> bool:
 
 
 def _somebody_listens(path: Path) -> bool:
+    import socket
+
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:

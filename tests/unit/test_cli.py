@@ -23,6 +23,8 @@ from control_plane.cli.values import duration_s, name_and_number
 from control_plane.logs import LogLine
 
 HEAVY = ("pydantic", "fastapi", "faststream", "redis", "aiohttp", "uvicorn", "rich", "asyncio")
+# Each takes about as long to load as everything else that a command without a launch loads.
+SLOW = ("asyncio", "http.client", "ssl", "email", "inspect")
 CONFIG = """
 [components.writer]
 use = "a.b:C"
@@ -193,6 +195,25 @@ class TestImports:
         )
 
         assert done.stderr.splitlines()[1:] == [""], done.stderr
+
+    @pytest.mark.parametrize(("argv", "exit_code"), [("--help", 0), ("status --help", 0), ("status", 4)])
+    def test_what_has_to_answer_at_once_loads_nothing_slow(self, argv: str, exit_code: int) -> None:
+        code = (
+            "import sys; before = set(sys.modules)\n"  # such as what measures the coverage
+            "from control_plane.cli.main import main\n"
+            "try: exit_code = main(sys.argv[2:])\n"
+            "except SystemExit as end: exit_code = end.code\n"
+            "print('loaded', *set(sys.argv[1].split(',')) & (set(sys.modules) - before))\n"
+            "sys.exit(exit_code)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, ",".join({*HEAVY, *SLOW}), *argv.split()],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (exit_code, "loaded"), done.stderr
 
 
 class TestDryRun:

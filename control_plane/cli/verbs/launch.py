@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from control_plane.cli.show import style_of
 from control_plane.cli.values import names, positive_duration_s
-from control_plane.launch_options import LaunchOptions
 
 if TYPE_CHECKING:
-    from control_plane.launch_options import LaunchReporter
+    from control_plane.launch_options import LaunchOptions, LaunchReporter
 
 NAME = "launch"
 HELP = "Run the backend: in one process, or in many."
@@ -30,6 +29,8 @@ MODES = ("single", "multi", "hybrid", "auto")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from control_plane.launch_options import LaunchOptions
+
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="components, with what they depend on (default: all)"
     )
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> LaunchOptions:
+    from control_plane.launch_options import LaunchOptions
+
     return LaunchOptions(
         names=tuple(args.names),
         mode=args.mode,

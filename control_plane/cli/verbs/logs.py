@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
@@ -60,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     reader = LogReader(folder, names=args.names, since=since)
     show, wanted = _printer(args), _filter(args)
     if args.follow:
+        import asyncio
+
         asyncio.run(_follow(reader, show, wanted))
     else:
         for line in filter(wanted, reader.read()):

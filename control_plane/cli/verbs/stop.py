@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ControlError, CoplaneError, ExitCode, NotDoneInTime
-from control_plane.cli.client import ControlClient
 from control_plane.cli.process_end import end_of
 from control_plane.cli.requesting import add_timeout, request
 from control_plane.cli.running import control_client
 from control_plane.cli.show import print_json, show_error, style_of
 from control_plane.cli.status_view import changes, replica_states
 from control_plane.cli.stop_view import stop_lines, verdict
+
+if TYPE_CHECKING:
+    from control_plane.cli.client import ControlClient
 
 NAME = "stop"
 HELP = "Drain and stop everything, or some components."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 
 NAME = "version"
 HELP = "Print the version."
@@ -20,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the version of Coplane, of Python, and the platform."""
+    import platform
     from importlib.metadata import version
 
     facts = {

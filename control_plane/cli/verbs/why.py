@@ -6,15 +6,17 @@ import argparse
 import sys
 from collections import deque
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from contracts.errors import CoplaneError, NoControlPlane
-from control_plane.cli.client import ControlClient
 from control_plane.cli.running import choose, control_client, runtime_dir
 from control_plane.cli.show import print_json, style_of
 from control_plane.cli.values import duration_s
 from control_plane.cli.why_view import story, story_lines
+
+if TYPE_CHECKING:
+    from control_plane.cli.client import ControlClient
 
 NAME = "why"
 HELP = "Tell why a component is as it is, and what to do."
