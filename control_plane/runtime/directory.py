@@ -37,13 +37,14 @@ HISTORY_READ = 500
 EVENTS_READ = 100
 BLOCK_S = 30.0
 BUS_PAUSE_S = 1.0
+UNKNOWN_INTERVAL_S = 10.0
 
 
 @dataclass
 class _KnownHost:
     address: str
     last_seen_s: float
-    interval_s: float
+    interval_s: float = 0.0  # until its first heartbeat says it
     replicas: dict[str, ReplicaReport] = field(default_factory=dict)
 
 
@@ -145,40 +146,43 @@ class EventDirectory:
                 await asyncio.sleep(BUS_PAUSE_S)
                 continue
             if entries:
-                self._hear_again()
+                self._hear_again(self._now_s())
             for _, entry in entries:
                 position = entry.id
-                self._apply_fields(entry.fields, heard_s=self._heard_s)
+                self._apply_fields(entry.fields)
+            self._forget_silent()
 
     async def _read_history(self) -> str:
         history = await self._transport.range(self._stream, count=HISTORY_READ, reverse=True)
-        self._heard_s = self._now_s()
-        for entry in reversed(history):
-            # A host that had died before we began was last heard then, and not now.
-            age_s = (_ms(history[0]) - _ms(entry)) / 1000
-            self._apply_fields(entry.fields, heard_s=self._heard_s - age_s)
+        now_s = self._now_s()
+        # As if we had been there: a host that had died before we began was last heard then, and not now.
+        ages_s = [(_ms(history[0]) - _ms(entry)) / 1000 for entry in history]
+        self._heard_s = now_s - max(ages_s, default=0.0)
+        for entry, age_s in zip(reversed(history), reversed(ages_s), strict=True):
+            self._hear_again(now_s - age_s)
+            self._apply_fields(entry.fields)
+        self._forget_silent()
         return history[0].id if history else "0-0"
 
-    def _apply_fields(self, fields: Mapping[str, str], *, heard_s: float) -> None:
+    def _apply_fields(self, fields: Mapping[str, str]) -> None:
         try:
             message = from_fields(fields)
         except MalformedEntry:
             return
-        self._apply(message, heard_s)
+        self._apply(message)
 
-    def _apply(self, message: Message, heard_s: float) -> None:
+    def _apply(self, message: Message) -> None:
         match message:
             case HostHeartbeat() if message.host != self._local_host:
                 self._hosts[message.host] = _KnownHost(
                     message.endpoint,
-                    heard_s,
+                    self._heard_s,
                     message.interval_s,
                     {report.replica: report for report in message.replicas},
                 )
-                self._forget_silent()
                 self._mark_changed()
             case ComponentTransitioned() if message.host not in ("", self._local_host):
-                self._transition(message, heard_s)
+                self._transition(message)
                 self._mark_changed()
             case HostStopping() if message.host in self._hosts:
                 # Its replicas announce their drain one by one; nothing new goes there from here on.
@@ -187,16 +191,16 @@ class EventDirectory:
             case _:
                 pass
 
-    def _transition(self, message: ComponentTransitioned, heard_s: float) -> None:
+    def _transition(self, message: ComponentTransitioned) -> None:
         if message.to_state in (ReplicaState.STOPPED, ReplicaState.LOST):
             # A host that is heard of for the first time by its end is none: it would never speak, and
             # its interval would count when silence is judged.
             if message.host in self._hosts:
                 self._hosts[message.host].replicas.pop(message.replica, None)
             return
-        host = self._hosts.setdefault(message.host, _KnownHost(message.endpoint, heard_s, 10.0))
+        host = self._hosts.setdefault(message.host, _KnownHost(message.endpoint, self._heard_s))
         host.address = message.endpoint or host.address
-        host.last_seen_s = heard_s
+        host.last_seen_s = self._heard_s
         host.replicas[message.replica] = ReplicaReport(
             component=message.component,
             replica=message.replica,
@@ -207,17 +211,18 @@ class EventDirectory:
         )
 
     def _forget_silent(self) -> None:
-        now_s = self._now_s()
         for name, host in list(self._hosts.items()):
-            if now_s - host.last_seen_s > MISSED_INTERVALS * host.interval_s:
+            silent_s = self._heard_s - host.last_seen_s
+            if silent_s > MISSED_INTERVALS * (host.interval_s or UNKNOWN_INTERVAL_S):
                 del self._hosts[name]
-                log.info(
-                    "host.forgotten", extra={"host": name, "silent_s": round(now_s - host.last_seen_s, 3)}
-                )
+                self._mark_changed()
+                log.info("host.forgotten", extra={"host": name, "silent_s": round(silent_s, 3)})
 
-    def _hear_again(self) -> None:
-        """Count no time in which nobody was heard, our own host included."""
-        now_s = self._now_s()
+    def _hear_again(self, now_s: float) -> None:
+        """Count no time in which nobody was heard, our own host included.
+
+        Where nobody has told an interval yet, nobody is blamed.
+        """
         silence_s = now_s - self._heard_s
         longest_s = max((host.interval_s for host in self._hosts.values()), default=0.0)
         if silence_s > SILENT_INTERVALS * longest_s:

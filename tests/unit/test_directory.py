@@ -112,6 +112,33 @@ async def test_nobody_is_forgotten_because_nothing_was_heard_at_all() -> None:
         assert here.known() == ["critic", "writer"]
 
 
+async def test_a_host_of_unknown_interval_does_not_lengthen_it_either() -> None:
+    """One that spoke of a replica, and died before its first heartbeat."""
+    async with scene() as here:
+        await here.transition("outliner-1", ReplicaState.STARTING)
+        await here.beat("critic", 1.0)
+
+        await here.beat("writer", 9.0)
+
+        assert here.known() == ["critic", "writer"]
+
+
+async def test_a_pause_that_lies_in_the_history_is_held_against_nobody() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        bus = Remembering()
+        directory = EventDirectory(
+            bus, app="t", local_host="h-me", now_s=lambda: 100.0, run=tasks.create_task
+        )
+        bus.remember(heartbeat("critic"), at_ms=1000)
+        bus.remember(heartbeat("writer"), at_ms=1500)
+        bus.remember(heartbeat("writer"), at_ms=11_000)
+
+        await directory.caught_up()
+
+        assert [each.component for each in directory.endpoints()] == ["critic", "writer"]
+        directory.stop()
+
+
 async def test_a_pause_of_the_bus_makes_nobody_younger() -> None:
     async with scene() as here:
         for at_s in (2.0, 4.0):
@@ -133,7 +160,8 @@ async def test_a_host_that_was_dead_before_we_began_is_not_heard_anew() -> None:
             bus, app="t", local_host="h-me", now_s=lambda: now_s, run=tasks.create_task
         )
         bus.remember(heartbeat("critic"), at_ms=1000)
-        bus.remember(heartbeat("writer"), at_ms=6500)
+        for at_ms in (2500, 4500, 6500):
+            bus.remember(heartbeat("writer"), at_ms=at_ms)
         await directory.caught_up()
         assert [each.component for each in directory.endpoints()] == ["critic", "writer"]
 
