@@ -112,7 +112,7 @@ class _Planner:
     # Replicas that have to stop.
 
     def _stops(self, replicas: tuple[tuple[str, ReplicaRecord], ...]) -> Iterator[PlannedEffect]:
-        stops = Stops(self._state)
+        stops = Stops(self._state, serving=self._serving)
         for replica, record in replicas:
             if record.host is None or not self._can_be_told(record):
                 continue
@@ -135,18 +135,13 @@ class _Planner:
         missing = dict.fromkeys(
             key_of(self._state, replica, record.component)
             for replica, record in replicas
-            if self._host_for(replica, record) is None and self._may_run_now(replica, record)
+            if self._may_run_now(replica, record) and self._host_for(replica, record) is None
         )
+        by_key = placed(self._state) if missing else {}
         for key in missing:
             if key not in self._host_by_key:
-                yield SpawnHost(f"h{self._state.epoch}-{next(numbers)}", key, self._to_place(key))
-
-    def _to_place(self, key: str) -> tuple[tuple[str, str], ...]:
-        return tuple(
-            (replica, component)
-            for replica, component in placed(self._state, key)
-            if not self._is_elsewhere(replica)
-        )
+                to_place = tuple(entry for entry in by_key[key] if not self._is_elsewhere(entry[0]))
+                yield SpawnHost(f"h{self._state.epoch}-{next(numbers)}", key, to_place)
 
     def _is_elsewhere(self, replica: str) -> bool:
         """Return whether the replica runs, or may still run, in another host."""
@@ -192,17 +187,20 @@ class _Planner:
         return SendStart(replica, component, host_id, command_id, via)
 
     def _may_run_now(self, replica: str, record: ReplicaRecord) -> bool:
-        if not is_needed(self._state, replica, record) or is_abandoned(record):
-            return False
-        if is_in_unheard_host(self._state, record):
-            return False
+        # The state first: most replicas run, and nothing else has to be asked of them.
         match record.state:
             case ReplicaState.PENDING | ReplicaState.STOPPED:
-                return True
+                may = True
             case ReplicaState.BACKOFF:
-                return is_due(record.retry_at_s, self._now_s)
+                may = is_due(record.retry_at_s, self._now_s)
             case _:
-                return False
+                may = False
+        return (
+            may
+            and not is_abandoned(record)
+            and not is_in_unheard_host(self._state, record)
+            and is_needed(self._state, replica, record)
+        )
 
     def _dependencies_serve(self, component: str) -> bool:
         return not missing_dependencies(self._state, component, self._serving)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from contracts.specs import ComponentSpec, Mode, Settings
 from contracts.status import Health, LogLoss, ReplicaState
+from control_plane.core.placement import replica_ids
 
 EXITED_HOSTS_KEPT: Final = 256
 REQUESTS_KEPT: Final = 256
@@ -35,6 +36,12 @@ class DesiredComponent:
     rolling: bool = False
     place: str = ""
 
+    # Asked for every component after an event, and the same until something else is wanted.
+    @cached_property
+    def replica_ids(self) -> tuple[str, ...]:
+        """The ids of the replicas that it is to have while it runs, a surge one included."""
+        return replica_ids(self.spec.name, self.replicas + self.rolling)
+
 
 @dataclass(frozen=True)
 class Desired:
@@ -54,6 +61,11 @@ class Desired:
     def rolling(self) -> tuple[str, ...]:
         """The components whose replicas are being replaced one by one."""
         return tuple(name for name, wanted in self.components.items() if wanted.rolling)
+
+    @cached_property
+    def depends_on(self) -> Mapping[str, tuple[str, ...]]:
+        """The dependency graph."""
+        return {name: wanted.spec.depends_on for name, wanted in self.components.items()}
 
     @cached_property
     def drags_along(self) -> bool:

@@ -89,7 +89,7 @@ class Rules:
                 record.command
                 or is_stale(state, record)
                 or not is_wanted(state, replica, record)
-                or broken_dependencies(state, record.component)
+                or broken_dependencies(state, record.component, serving_components(state))
             )
             self._check_work_is_left(state, replica, record)
 
@@ -98,7 +98,9 @@ class Rules:
         wanted = state.desired.components[record.component]
         if not wanted.rolling or record.state is not ReplicaState.READY or record.command:
             return
-        if not is_wanted(state, replica, record) or broken_dependencies(state, record.component):
+        if not is_wanted(state, replica, record) or broken_dependencies(
+            state, record.component, serving_components(state)
+        ):
             return
         ready = sum(
             other.component == record.component
