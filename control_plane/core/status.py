@@ -24,7 +24,7 @@ from control_plane.core.questions import (
     replicas_of_component,
     serving_components,
 )
-from control_plane.core.state import ReplicaRecord, State
+from control_plane.core.state import ReplicaRecord, State, Vitals
 from control_plane.core.transitions import DOWN, LIVE, SERVING
 
 _HOPEFUL_FIRST: Final = (
@@ -150,9 +150,9 @@ def _hopeless_components(state: State) -> frozenset[str]:
 def warnings(state: State) -> tuple[str, ...]:
     """Return what hosts could not do and nobody else tells of."""
     return tuple(
-        log_loss_text(f"host {name}", host.log_loss)
-        for name, host in state.observed.hosts.items()
-        if host.log_loss is not None
+        log_loss_text(f"host {name}", vitals.log_loss)
+        for name, vitals in state.observed.vitals.items()
+        if vitals.log_loss is not None
     )
 
 
@@ -188,6 +188,7 @@ def _replica_status(
     state: State, replica: str, record: ReplicaRecord, serving: frozenset[str], *, now_s: float
 ) -> ReplicaStatus:
     host = host_of(state, record)
+    vitals = state.observed.vitals[record.host] if host and record.host else Vitals()
     shown = _shown_state(state, replica, record)
     return ReplicaStatus(
         id=replica,
@@ -198,9 +199,9 @@ def _replica_status(
         endpoint=(host.endpoint or None) if host else None,
         restarts=record.restarts,
         uptime_s=_uptime_s(record, now_s),
-        rss_bytes=host.rss_bytes if host else 0,
-        cpu_percent=host.cpu_percent if host else 0.0,
-        health=record.health,
+        rss_bytes=vitals.rss_bytes,
+        cpu_percent=vitals.cpu_percent,
+        health=vitals.health.get(replica),
         reason=record.reason or (_awaited(state, record, serving) if shown is ReplicaState.PENDING else None),
         retry_in_s=max(0.0, record.retry_at_s - now_s) if record.retry_at_s is not None else None,
     )
