@@ -57,6 +57,23 @@ def plan(state: State, *, now_s: float) -> Plan:
     return Plan(effects, next_wake_s(after))
 
 
+def concerns_plan(before: State, after: State) -> bool:
+    """Return whether anything that a plan looks at has changed, apart from the time.
+
+    Where nothing has, and the time that the plan of `before` asked to be woken at has not come, the plan of
+    `after` is empty; being seen only postpones when silence makes a host lost. Compares identities: what
+    did not change is the same object.
+    """
+    was, now = before.observed, after.observed
+    return (
+        before.desired is not after.desired
+        or before.open_requests is not after.open_requests
+        or was.hosts is not now.hosts
+        or was.replicas is not now.replicas
+        or was.bus_connected is not now.bus_connected
+    )
+
+
 class _Planner:
     """One pass over one state; holds what is the same for every replica in it."""
 

@@ -222,6 +222,7 @@ class World:
         """Reduce one input, then plan, and carry the plan out."""
         self._reduce(event)
         made = plan(self.state, now_s=self.now_s)
+        self.rules.check_need(self.state, made, now_s=self.now_s)
         for effect in made.effects:
             self.rules.check_effect(self.state, effect, now_s=self.now_s)
             self._reduce(Issued(effect))
