@@ -16,7 +16,7 @@ from contracts.status import ReplicaState
 from control_plane.core.deadlines import drain_limit_s, spawn_limit_s
 from control_plane.core.inputs import HostExited, HostSpawned, Moment, SpawnFailed
 from control_plane.core.questions import host_of, is_given_up, key_of, replicas_of
-from control_plane.core.records import Exit, exited, stopped
+from control_plane.core.records import Exit, changed, exited, stopped
 from control_plane.core.sightings import Sighting, from_report, from_transition, observe, with_health
 from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State, Vitals
 from control_plane.core.transitions import LIVE
@@ -160,7 +160,7 @@ def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> S
     came_back = host.phase is HostPhase.LOST or (host.foreign and host.pid != event.pid)
     came_up = host.phase is HostPhase.SPAWNING or came_back
     named = tuple(report.replica for report in event.replicas)
-    reported = replace(
+    reported = changed(
         host,
         # A host that was taken over may hold more than it was made with.
         replicas=named if host.foreign else tuple(dict.fromkeys((*host.replicas, *named))),
@@ -173,7 +173,7 @@ def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> S
         public_url=event.public_url,
         interval_s=event.interval_s,
     )
-    if reported != state.observed.hosts.get(event.host):
+    if reported is not state.observed.hosts.get(event.host):
         state = state.with_host(event.host, reported)
     return state.with_vitals(event.host, _vitals(state, event, at))
 

@@ -16,7 +16,7 @@ from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.core.deadlines import RESEND_S
 from control_plane.core.inputs import Moment
 from control_plane.core.questions import host_of, is_abandoned, is_given_up
-from control_plane.core.records import Exit, exited, move, stopped
+from control_plane.core.records import Exit, changed, exited, move, stopped
 from control_plane.core.state import Command, CommandKind, HostPhase, ReplicaRecord, State
 from control_plane.core.transitions import LIVE, SERVING
 
@@ -76,7 +76,7 @@ def observe(state: State, host_id: str, sightings: Iterable[Sighting], at: Momen
     known = state.observed.replicas
     updated = {seen.replica: _observed(state, host_id, seen, at) for seen in sightings}
     return state.with_replicas(
-        {name: record for name, record in updated.items() if record and record != known.get(name)}
+        {name: record for name, record in updated.items() if record and record is not known.get(name)}
     )
 
 
@@ -97,7 +97,7 @@ def _observed(state: State, host_id: str, seen: Sighting, at: Moment) -> Replica
     # A replica that somebody started before this control plane is as new as what is wanted now.
     generation = record.generation or (wanted.generation if wanted else 0)
     again = record.again and record.host == host_id
-    record = replace(record, host=host_id, generation=generation, again=again)
+    record = changed(record, host=host_id, generation=generation, again=again)
     return _updated(state, record, seen, at)
 
 
@@ -135,7 +135,7 @@ def _told_to_stop(record: ReplicaRecord, command: Command, seen: Sighting, at: M
         return record if _may_be_older(command, seen, at) else stopped(record, at, reason=seen.reason)
     command = replace(command, acknowledged=command.acknowledged or seen.state in _ENDING)
     if is_abandoned(record):
-        return replace(record, command=command)
+        return changed(record, command=command)
     return _alive(record, seen, at, command=command)
 
 
