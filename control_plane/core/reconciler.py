@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from itertools import count
 
 from contracts.status import ReplicaState
-from control_plane.core.deadlines import host_deadline_s, is_due, next_wake_s, resend_at_s
+from control_plane.core.deadlines import host_deadline_s, is_due, resend_at_s
 from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
-from control_plane.core.inputs import Moment
-from control_plane.core.issued import issued
 from control_plane.core.questions import (
     all_replicas,
     is_abandoned,
@@ -38,10 +36,9 @@ from control_plane.core.transitions import LIVE
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now, and when to plan again although nothing happens until then."""
+    """What to do now."""
 
     effects: tuple[PlannedEffect, ...]
-    wake_at_s: float | None
 
     def log_fields(self) -> dict[str, int]:
         """Return how many effects of each kind the plan has, as fields of a log line."""
@@ -49,20 +46,20 @@ class Plan:
 
 
 def plan(state: State, *, now_s: float) -> Plan:
-    """Return the effects that are due. The caller reduces `Issued` for each as it carries it out."""
-    effects = tuple(_Planner(state, now_s).effects())
-    after = state
-    for effect in effects:
-        after = issued(after, effect, Moment(now_s))
-    return Plan(effects, next_wake_s(after))
+    """Return the effects that are due.
+
+    The caller reduces `Issued` for each as it carries it out. `next_wake_s` of the state after that is when
+    to plan again although nothing happens until then.
+    """
+    return Plan(tuple(_Planner(state, now_s).effects()))
 
 
 def concerns_plan(before: State, after: State) -> bool:
     """Return whether anything that a plan looks at has changed, apart from the time.
 
-    Where nothing has, and the time that the plan of `before` asked to be woken at has not come, the plan of
-    `after` is empty; being seen only postpones when silence makes a host lost. Compares identities: what
-    did not change is the same object.
+    Where nothing has, and what was planned for `before` was issued, the plan of `after` is empty until the
+    `next_wake_s` of `before`; being seen only postpones when silence makes a host lost. Compares
+    identities: what did not change is the same object.
     """
     was, now = before.observed, after.observed
     return (

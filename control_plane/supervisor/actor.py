@@ -1,7 +1,7 @@
 """The actor: feeds what happens to `core`, and carries out the effects it answers.
 
 One inbox, one loop. What hosts say, what operators request and what the hosting tells all become
-inputs of `reduce`; `plan` says what to do and when to look again, and that is the only timer. It
+inputs of `reduce`; `plan` says what to do, `next_wake_s` when to look again, and that is the only timer. It
 decides nothing itself: what is wanted, and what follows from what was seen, is in `core`.
 """
 
@@ -145,7 +145,7 @@ class Supervisor:
             await _let_others_run(number)
 
     async def _act(self) -> None:
-        self._plan()
+        await self._plan()
         self._keeper.note(self._state)
         while not is_stopped(self._state):
             await self._take_inputs()
@@ -154,7 +154,7 @@ class Supervisor:
                 await self._doubt_silence()
                 self._step(TimePassed())
             if is_due or concerns_plan(self._planned, self._state):
-                self._plan()
+                await self._plan()
             self._keeper.note(self._state)
             self._tell_change()
 
@@ -199,15 +199,16 @@ class Supervisor:
         for effect in effects:
             self._executor.carry_out(effect)
 
-    def _plan(self) -> None:
+    async def _plan(self) -> None:
         planned = plan(self._state, now_s=clock.now_s())
-        for effect in planned.effects:
+        for number, effect in enumerate(planned.effects, start=1):
             self._state, outcomes = reduce(self._state, Issued(effect), now_s=clock.now_s())
             for due in (effect, *outcomes):
                 self._executor.carry_out(due)
+            await _let_others_run(number)
         if planned.effects:
             log.debug("plan.issued", extra=planned.log_fields())
-        self._planned, self._wake_at_s = self._state, planned.wake_at_s
+        self._planned, self._wake_at_s = self._state, next_wake_s(self._state)
 
     # Hosts.
 

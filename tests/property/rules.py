@@ -56,13 +56,13 @@ class Rules:
             case SendStop(replica):
                 self._check_stop(state, replica)
 
-    def check_plan(self, state: State, event: Input, made: Plan, *, now_s: float) -> None:
+    def check_plan(self, state: State, event: Input, *, now_s: float) -> None:
         """Check that what was issued is not issued again, and that the timer does not spin."""
         assert plan(state, now_s=now_s).effects == ()
-        self._planned, self._wake_at_s = state, made.wake_at_s
+        self._planned, self._wake_at_s = state, next_wake_s(state)
         if isinstance(event, TimePassed):
             # Once more at the same time is allowed: what was overdue may be followed by an immediate retry.
-            is_ahead = made.wake_at_s is None or made.wake_at_s > now_s
+            is_ahead = self._wake_at_s is None or self._wake_at_s > now_s
             assert is_ahead or now_s > self._last_wake_s, "the timer spins"
             self._last_wake_s = now_s
 
@@ -70,10 +70,11 @@ class Rules:
         """Check that a plan changes nothing where nothing calls for one, and that it would wake no sooner."""
         if self._planned is None or concerns_plan(self._planned, state):
             return
-        assert is_due(next_wake_s(state), now_s) or not made.effects, "due before it said so"
+        wake_at_s = next_wake_s(state)
+        assert is_due(wake_at_s, now_s) or not made.effects, "due before it said so"
         if not is_due(self._wake_at_s, now_s):
             assert not made.effects, "needed after all"
-            assert (made.wake_at_s or inf) >= (self._wake_at_s or inf), "the old time to wake is too late"
+            assert (wake_at_s or inf) >= (self._wake_at_s or inf), "the old time to wake is too late"
 
     def check_moves(self, before: State, after: State, event: Input) -> None:
         """Check that only what a host says makes a replica jump."""
