@@ -7,6 +7,7 @@ all. What is replaced one by one goes when the others can do its work.
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 
 from contracts.specs import GATEWAY
 from contracts.status import ReplicaState
@@ -53,8 +54,12 @@ class Stops:
     def _dependents_to_wait_for(self, component: str) -> bool:
         return any(
             name in self._live and is_down_wanted(self._state, name)
-            for name in graph.dependents(self._depends_on, component)
+            for name in self._dependents.get(component, ())
         )
+
+    @cached_property
+    def _dependents(self) -> graph.Graph:
+        return graph.dependents(self._depends_on)
 
     def _can_be_spared(self, replica: str, record: ReplicaRecord, wanted: DesiredComponent) -> bool:
         if record.state not in SERVING:

@@ -110,15 +110,19 @@ class Intake:
         """Begin with what is said from now on, if the bus answers in time; else from when it does."""
         with contextlib.suppress(BusError, TimeoutError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                position = await self._transport.last_id(self._events)
-                self._position = self._position or position
+                await self._begin()
+
+    async def _begin(self) -> None:
+        newest = await self._transport.last_id(self._events)
+        self._position = self._position or newest
 
     async def read_events(self) -> None:
         """Follow what hosts say from now on; their next heartbeats tell the rest."""
         read_s = 0.0
         while True:
             try:
-                self._position = self._position or await self._transport.last_id(self._events)
+                if not self._position:
+                    await self._begin()
                 entries = await self._transport.tail(
                     {self._events: self._position}, count=EVENTS_READ, block_s=BLOCK_S
                 )
