@@ -1,5 +1,6 @@
 """The pure core: what is wanted, what was observed, what follows. Knows nothing of I/O, time or chance."""
 
+from control_plane.core.deadlines import next_wake_s
 from control_plane.core.effects import (
     Answer,
     Conclude,
@@ -25,7 +26,7 @@ from control_plane.core.inputs import (
 )
 from control_plane.core.memory import Memory, recalled, remembered
 from control_plane.core.placement import place
-from control_plane.core.reconciler import Plan, plan
+from control_plane.core.reconciler import Plan, concerns_plan, plan
 from control_plane.core.reducer import reduce
 from control_plane.core.state import ReplicaRecord, State, initial_state
 from control_plane.core.status import (
@@ -61,6 +62,7 @@ __all__ = [
     "StopHost",
     "TimePassed",
     "component_statuses",
+    "concerns_plan",
     "find_cycle",
     "front_first",
     "initial_state",
@@ -68,6 +70,7 @@ __all__ = [
     "is_settled",
     "is_stopped",
     "log_loss_text",
+    "next_wake_s",
     "order",
     "place",
     "plan",

@@ -45,18 +45,20 @@ def host_deadline_s(state: State, host: HostRecord) -> float | None:
     return host.deadline_s
 
 
-def lost_at_s(state: State, host: HostRecord) -> float | None:
+def lost_at_s(state: State, host_id: str) -> float | None:
     """Return when silence makes the host lost. The local one shares our process, and our silences."""
+    host = state.observed.hosts[host_id]
     if host.phase is not HostPhase.UP or host.key == LOCAL_KEY or not state.observed.bus_connected:
         return None
-    return host.last_seen_s + MISSED_HEARTBEATS * host.interval_s
+    return state.observed.vitals[host_id].last_seen_s + MISSED_HEARTBEATS * host.interval_s
 
 
-def forgotten_at_s(state: State, host: HostRecord) -> float | None:
+def forgotten_at_s(state: State, host_id: str) -> float | None:
     """Return when a foreign host is forgotten: after as much silence again."""
+    host = state.observed.hosts[host_id]
     if not host.foreign or host.phase is HostPhase.UP or not state.observed.bus_connected:
         return None
-    return host.last_seen_s + 2 * MISSED_HEARTBEATS * host.interval_s
+    return state.observed.vitals[host_id].last_seen_s + 2 * MISSED_HEARTBEATS * host.interval_s
 
 
 def start_overdue_s(state: State, record: ReplicaRecord) -> float | None:
@@ -99,8 +101,8 @@ def is_due(at_s: float | None, now_s: float) -> bool:
 
 
 def _of_hosts(state: State) -> Iterator[float]:
-    for host in state.observed.hosts.values():
-        times = (host_deadline_s(state, host), lost_at_s(state, host), forgotten_at_s(state, host))
+    for host_id, host in state.observed.hosts.items():
+        times = (host_deadline_s(state, host), lost_at_s(state, host_id), forgotten_at_s(state, host_id))
         yield from (at_s for at_s in times if at_s is not None)
 
 

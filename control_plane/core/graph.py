@@ -6,6 +6,7 @@ no part: what is not launched cannot be waited for.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 Graph = Mapping[str, tuple[str, ...]]
@@ -53,9 +54,13 @@ def front_first(depends_on: Graph, front: str) -> Graph:
     return {**depends_on, front: tuple(dict.fromkeys((*depends_on[front], *behind)))}
 
 
-def dependents(depends_on: Graph, name: str) -> tuple[str, ...]:
-    """Return the names that depend on `name` directly."""
-    return tuple(sorted(other for other, deps in depends_on.items() if name in deps))
+def dependents(depends_on: Graph) -> Graph:
+    """Return, for each name that others depend on directly, those others."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name, deps in depends_on.items():
+        for dep in deps:
+            found[dep].append(name)
+    return {name: tuple(sorted(others)) for name, others in found.items()}
 
 
 def _walk(depends_on: Graph, start: str, finished: set[str]) -> tuple[str, ...] | None:

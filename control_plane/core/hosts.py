@@ -16,9 +16,9 @@ from contracts.status import ReplicaState
 from control_plane.core.deadlines import drain_limit_s, spawn_limit_s
 from control_plane.core.inputs import HostExited, HostSpawned, Moment, SpawnFailed
 from control_plane.core.questions import host_of, is_given_up, key_of, replicas_of
-from control_plane.core.records import Exit, exited, stopped
-from control_plane.core.sightings import Sighting, from_report, from_transition, observe
-from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State
+from control_plane.core.records import Exit, changed, exited, stopped
+from control_plane.core.sightings import Sighting, from_report, from_transition, observe, with_health
+from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State, Vitals
 from control_plane.core.transitions import LIVE
 
 # Processes.
@@ -37,8 +37,12 @@ def spawned(state: State, event: HostSpawned, at: Moment) -> State:
 def ended(state: State, host_id: str, how: Exit, at: Moment) -> State:
     """Take a host out, and let each of its replicas be restarted as its policy says."""
     if host_id in state.observed.hosts:
-        for replica, record in replicas_of(state, host_id):
-            state = state.with_replica(replica, _without_host(state, replica, record, how, at))
+        state = state.with_replicas(
+            {
+                replica: _without_host(state, replica, record, how, at)
+                for replica, record in replicas_of(state, host_id)
+            }
+        )
     return state.without_host(host_id).with_exited(host_id)
 
 
@@ -74,26 +78,24 @@ def _adopted(state: State, event: HostSpawned, at: Moment) -> State:
     known = [(replica, name) for replica, name in event.replicas if name in state.desired.components]
     if not known:
         return state
-    generations = []
+    records: dict[str, ReplicaRecord] = {}
     for replica, name in known:
         # What is remembered of it stays; whether it runs, its host will say.
         record = state.observed.replicas.get(replica) or ReplicaRecord(name)
         generation = record.generation or state.desired.components[name].generation
-        generations.append(generation)
-        state = state.with_replica(replica, replace(record, host=event.host, generation=generation))
-    replicas = tuple(replica for replica, _ in known)
+        records[replica] = replace(record, host=event.host, generation=generation)
+    state, replicas = state.with_replicas(records), tuple(records)
     host = HostRecord(
         event.key or key_of(state, *known[0]),
         replicas,
         components=frozenset(name for _, name in known),
         adopted=True,
         pid=event.pid,
-        generation=min(generations),
+        generation=min(record.generation for record in records.values()),
         spawned_at_s=at.now_s,
-        last_seen_s=at.now_s,
         deadline_s=at.now_s + spawn_limit_s(state, replicas),
     )
-    return state.with_host(event.host, host)
+    return state.with_host(event.host, host).with_vitals(event.host, Vitals(at.now_s))
 
 
 # Messages.
@@ -106,8 +108,7 @@ def heartbeat(state: State, event: HostHeartbeat, at: Moment) -> State:
         return state  # Not one of ours, or no longer.
     host = host or HostRecord(event.host, (), foreign=True, spawned_at_s=at.now_s)
     state = _seen(state, event, host, at)
-    for report in event.replicas:
-        state = observe(state, event.host, from_report(report), at)
+    state = observe(state, event.host, map(from_report, event.replicas), at)
     return _unnamed(state, event, host.replicas, at)
 
 
@@ -116,7 +117,9 @@ def transitioned(state: State, event: ComponentTransitioned, at: Moment) -> Stat
     host = state.observed.hosts.get(event.host)
     if host is None or event.replica not in host.replicas:
         return state
-    return observe(state, event.host, from_transition(event), at)
+    if event.to_state in LIVE:
+        state = with_health(state, event.host, event.replica, event.health)
+    return observe(state, event.host, [from_transition(event)], at)
 
 
 def stopping(state: State, event: HostStopping, at: Moment) -> State:
@@ -157,7 +160,7 @@ def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> S
     came_back = host.phase is HostPhase.LOST or (host.foreign and host.pid != event.pid)
     came_up = host.phase is HostPhase.SPAWNING or came_back
     named = tuple(report.replica for report in event.replicas)
-    reported = replace(
+    reported = changed(
         host,
         # A host that was taken over may hold more than it was made with.
         replicas=named if host.foreign else tuple(dict.fromkeys((*host.replicas, *named))),
@@ -168,13 +171,27 @@ def _seen(state: State, event: HostHeartbeat, host: HostRecord, at: Moment) -> S
         node=event.node,
         endpoint=event.endpoint,
         public_url=event.public_url,
-        last_seen_s=at.now_s,
         interval_s=event.interval_s,
-        rss_bytes=event.rss_bytes,
-        log_loss=event.log_loss,
-        cpu_percent=event.cpu_percent,
     )
-    return state.with_host(event.host, reported)
+    if reported is not state.observed.hosts.get(event.host):
+        state = state.with_host(event.host, reported)
+    return state.with_vitals(event.host, _vitals(state, event, at))
+
+
+def _vitals(state: State, event: HostHeartbeat, at: Moment) -> Vitals:
+    before = state.observed.vitals.get(event.host, Vitals())
+    # Of what has ended, the last answer while it ran says more than none.
+    answers = {
+        report.replica: report.health if report.state in LIVE else before.health.get(report.replica)
+        for report in event.replicas
+    }
+    return Vitals(
+        last_seen_s=at.now_s,
+        rss_bytes=event.rss_bytes,
+        cpu_percent=event.cpu_percent,
+        log_loss=event.log_loss,
+        health={replica: health for replica, health in answers.items() if health},
+    )
 
 
 def _unnamed(state: State, event: HostHeartbeat, given: Iterable[str], at: Moment) -> State:
@@ -186,5 +203,6 @@ def _unnamed(state: State, event: HostHeartbeat, given: Iterable[str], at: Momen
         if event.autostarted:
             state = state.without_replica(replica)
         elif record.state in LIVE:
-            state = observe(state, event.host, Sighting(replica, record.component, ReplicaState.PENDING), at)
+            unnamed = Sighting(replica, record.component, ReplicaState.PENDING)
+            state = observe(state, event.host, [unnamed], at)
     return state

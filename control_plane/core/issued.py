@@ -11,7 +11,8 @@ from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendS
 from control_plane.core.inputs import Moment
 from control_plane.core.questions import is_needed, sole_component
 from control_plane.core.records import move
-from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State
+from control_plane.core.sightings import with_health
+from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State, Vitals
 
 
 def issued(state: State, effect: PlannedEffect, at: Moment) -> State:
@@ -32,23 +33,31 @@ def issued(state: State, effect: PlannedEffect, at: Moment) -> State:
 
 
 def _spawn(state: State, effect: SpawnHost, at: Moment) -> State:
-    for replica, component in effect.replicas:
-        record = state.observed.replicas.get(replica) or ReplicaRecord(component, since_s=at.now_s)
-        if is_needed(state, replica, record) and (record.retry_at_s or 0.0) <= at.now_s:
-            record = move(record, ReplicaState.PENDING, at, retry_at_s=None)
-        state = state.with_replica(replica, replace(record, host=effect.host, again=False))
+    state = state.with_replicas(
+        {
+            replica: _given(state, effect.host, replica, component, at)
+            for replica, component in effect.replicas
+        }
+    )
     replicas = tuple(replica for replica, _ in effect.replicas)
     host = HostRecord(
         effect.key,
         replicas,
         components=frozenset(component for _, component in effect.replicas),
         spawned_at_s=at.now_s,
-        last_seen_s=at.now_s,
         deadline_s=at.now_s + spawn_limit_s(state, replicas),
     )
     owner = sole_component(state, host)
     host = replace(host, generation=owner.generation if owner else 0)
-    return replace(state.with_host(effect.host, host), next_host=state.next_host + 1)
+    state = state.with_host(effect.host, host).with_vitals(effect.host, Vitals(at.now_s))
+    return replace(state, next_host=state.next_host + 1)
+
+
+def _given(state: State, host: str, replica: str, component: str, at: Moment) -> ReplicaRecord:
+    record = state.observed.replicas.get(replica) or ReplicaRecord(component, since_s=at.now_s)
+    if is_needed(state, replica, record) and (record.retry_at_s or 0.0) <= at.now_s:
+        record = move(record, ReplicaState.PENDING, at, retry_at_s=None)
+    return replace(record, host=host, again=False)
 
 
 def _start(state: State, effect: SendStart, at: Moment) -> State:
@@ -76,8 +85,8 @@ def _start(state: State, effect: SendStart, at: Moment) -> State:
         command=Command(effect.command_id, CommandKind.START, at.now_s, at.now_s),
         reason=None,
         error=None,
-        health=None,
     )
+    state = with_health(state, effect.host, effect.replica, None)
     return _counted(state.with_replica(effect.replica, started))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from contracts.status import ReplicaState
-from control_plane.core.state import OpenRequest, ReplicaRecord, State
+from control_plane.core.state import DesiredComponent, OpenRequest, ReplicaRecord, State
 
 # The states that nobody but the control plane knows of.
 _OURS: Final = frozenset({ReplicaState.BACKOFF, ReplicaState.FAILED})
@@ -94,23 +94,33 @@ def remembered(state: State) -> Memory:
 
 def recalled(state: State, memory: Memory) -> State:
     """Return the first state of a launch with what is remembered of the one before it."""
-    for name, was in memory.components.items():
-        if (wanted := state.desired.components.get(name)) is not None:
-            wanted = replace(
-                wanted,
-                running=was.running,
-                replicas=was.replicas,
-                generation=was.generation,
-                rolling=was.rolling,
-                place=was.place,
-            )
-            state = state.with_component(name, wanted)
-    for replica, history in memory.replicas.items():
-        if history.component in state.desired.components:
-            state = state.with_replica(replica, _record(history))
     declared = state.desired.components
-    still_open = tuple(request for request in memory.open_requests if request.component in declared)
-    return replace(state, open_requests=still_open, known_requests=memory.known_requests)
+    components = {
+        name: _wanted(wanted, memory.components[name]) if name in memory.components else wanted
+        for name, wanted in declared.items()
+    }
+    records = {
+        replica: _record(history)
+        for replica, history in memory.replicas.items()
+        if history.component in declared
+    }
+    return replace(
+        state.with_replicas(records),
+        desired=replace(state.desired, components=components),
+        open_requests=tuple(request for request in memory.open_requests if request.component in declared),
+        known_requests=memory.known_requests,
+    )
+
+
+def _wanted(declared: DesiredComponent, was: RememberedComponent) -> DesiredComponent:
+    return replace(
+        declared,
+        running=was.running,
+        replicas=was.replicas,
+        generation=was.generation,
+        rolling=was.rolling,
+        place=was.place,
+    )
 
 
 def _history(record: ReplicaRecord) -> RememberedReplica:

@@ -15,10 +15,17 @@ from contracts.status import ReplicaState
 from control_plane.core.deadlines import is_due
 from control_plane.core.effects import Conclude
 from control_plane.core.inputs import Moment
-from control_plane.core.questions import all_replicas, is_down_wanted, is_unheard, is_wanted
+from control_plane.core.questions import (
+    all_replicas,
+    is_down_wanted,
+    is_unheard,
+    is_wanted,
+    missing_dependencies,
+    serving_components,
+)
 from control_plane.core.rollouts import is_blocked
 from control_plane.core.state import REQUESTS_KEPT, OpenRequest, ReplicaRecord, State
-from control_plane.core.status import settled_components, waits_for
+from control_plane.core.status import settled_components
 from control_plane.core.transitions import DOWN
 
 _REPLACING: Final = frozenset({"restart", "move"})
@@ -71,10 +78,11 @@ def _conclude(request: OpenRequest, error: ControlError | None) -> Conclude:
 def _failure(state: State, request: OpenRequest) -> ControlError | None:
     if (later := _overtaken_by(state, request)) is not None:
         return ControlError(f"'{request.kind} {request.component}' was overtaken by a {later}", code="E3003")
+    serving = serving_components(state)
     failed = [
         f"'{replica}': {why}"
         for replica, record in all_replicas(state, {request.component})
-        if is_wanted(state, replica, record) and (why := _why_not(state, record))
+        if is_wanted(state, replica, record) and (why := _why_not(state, record, serving))
     ]
     if not failed:
         return None
@@ -87,13 +95,15 @@ def _failure(state: State, request: OpenRequest) -> ControlError | None:
     )
 
 
-def _why_not(state: State, record: ReplicaRecord) -> str | None:
+def _why_not(state: State, record: ReplicaRecord, serving: frozenset[str]) -> str | None:
     """Return why the replica does not serve, and will not."""
     if record.state is ReplicaState.FAILED:
         return record.reason or "no reason was given"
     if record.finished and is_blocked(state, record.component):
         return f"it ended before it could stand in for another: {record.reason or 'no reason was given'}"
-    missing = waits_for(state, record.component) if record.state in DOWN and not record.finished else ()
+    if record.state not in DOWN or record.finished:
+        return None
+    missing = missing_dependencies(state, record.component, serving)
     return f"waits for {', '.join(sorted(missing))}" if missing else None
 
 

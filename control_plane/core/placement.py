@@ -7,7 +7,6 @@ full stop, which no replica id can, so that the two never meet.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 from contracts.specs import ComponentSpec, Mode
 
@@ -21,7 +20,6 @@ def replica_id(component: str, number: int) -> str:
     return f"{component}-{number}"
 
 
-@lru_cache(maxsize=1024)
 def replica_ids(component: str, replicas: int) -> tuple[str, ...]:
     """Return the ids of the first `replicas` replicas."""
     return tuple(replica_id(component, number) for number in range(1, replicas + 1))

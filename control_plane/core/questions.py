@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from contracts.specs import ComponentSpec
 from contracts.status import ReplicaState
@@ -33,7 +34,7 @@ def is_wanted(state: State, replica: str, record: ReplicaRecord) -> bool:
     """
     if is_down_wanted(state, record.component):
         return False
-    if replica in wanted_ids(state.desired.components[record.component]):
+    if replica in state.desired.components[record.component].replica_ids:
         return True
     host = host_of(state, record)
     if host is None or not host.foreign:
@@ -53,23 +54,17 @@ def is_stale(state: State, record: ReplicaRecord) -> bool:
     return record.state in LIVE and wanted is not None and record.generation < wanted.generation
 
 
-def wanted_ids(wanted: DesiredComponent) -> tuple[str, ...]:
-    """Return the ids of the replicas that the component is to have while it runs, a surge one included."""
-    return replica_ids(wanted.spec.name, wanted.replicas + wanted.rolling)
-
-
-def placed(state: State, key: str) -> tuple[tuple[str, str], ...]:
-    """Return every (replica, component) that belongs in the host with this key.
+def placed(state: State) -> Mapping[str, list[tuple[str, str]]]:
+    """Return every (replica, component) that belongs in a host, by the host's key.
 
     One replica at least of every component, running or not: so a live host can take any replica of
     its key, now and later.
     """
-    return tuple(
-        (replica, name)
-        for name, wanted in state.desired.components.items()
-        for replica in replica_ids(name, max(1, wanted.replicas + wanted.rolling))
-        if key_of(state, replica, name) == key
-    )
+    by_key: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, wanted in state.desired.components.items():
+        for replica in wanted.replica_ids or replica_ids(name, 1):
+            by_key[key_of(state, replica, name)].append((replica, name))
+    return by_key
 
 
 def key_of(state: State, replica: str, component: str) -> str:
@@ -85,13 +80,13 @@ def all_replicas(state: State, among: Collection[str] | None = None) -> Iterator
     """Iterate over every replica that is placed or known, of these components or of all."""
     known = state.observed.replicas
     for name in state.desired.components if among is None else among:
-        for replica in wanted_ids(state.desired.components[name]):
+        for replica in state.desired.components[name].replica_ids:
             yield replica, known.get(replica) or ReplicaRecord(name)
     for replica, record in known.items():
         if among is not None and record.component not in among:
             continue
         wanted_now = state.desired.components.get(record.component)
-        if wanted_now is None or replica not in wanted_ids(wanted_now):
+        if wanted_now is None or replica not in wanted_now.replica_ids:
             yield replica, record
 
 
@@ -160,14 +155,14 @@ def missing_dependencies(state: State, component: str, serving: frozenset[str]) 
     )
 
 
-def broken_dependencies(state: State, component: str) -> frozenset[str]:
+def broken_dependencies(state: State, component: str, serving: frozenset[str]) -> frozenset[str]:
     """Return the dependencies without which the component, which runs, is to stop and wait.
 
     One that was taken over and has not reported yet is not known to be down.
     """
     if state.desired.components[component].spec.on_dependency_failure != "wait":
         return frozenset()
-    missing = missing_dependencies(state, component, serving_components(state))
+    missing = missing_dependencies(state, component, serving)
     return frozenset(name for name in missing if not _is_unknown(state, name))
 
 

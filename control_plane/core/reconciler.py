@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from itertools import count
 
 from contracts.status import ReplicaState
-from control_plane.core.deadlines import host_deadline_s, is_due, next_wake_s, resend_at_s
+from control_plane.core.deadlines import host_deadline_s, is_due, resend_at_s
 from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
-from control_plane.core.inputs import Moment
-from control_plane.core.issued import issued
 from control_plane.core.questions import (
     all_replicas,
     is_abandoned,
@@ -38,10 +36,9 @@ from control_plane.core.transitions import LIVE
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now, and when to plan again although nothing happens until then."""
+    """What to do now."""
 
     effects: tuple[PlannedEffect, ...]
-    wake_at_s: float | None
 
     def log_fields(self) -> dict[str, int]:
         """Return how many effects of each kind the plan has, as fields of a log line."""
@@ -49,12 +46,29 @@ class Plan:
 
 
 def plan(state: State, *, now_s: float) -> Plan:
-    """Return the effects that are due. The caller reduces `Issued` for each as it carries it out."""
-    effects = tuple(_Planner(state, now_s).effects())
-    after = state
-    for effect in effects:
-        after = issued(after, effect, Moment(now_s))
-    return Plan(effects, next_wake_s(after))
+    """Return the effects that are due.
+
+    The caller reduces `Issued` for each as it carries it out. `next_wake_s` of the state after that is when
+    to plan again although nothing happens until then.
+    """
+    return Plan(tuple(_Planner(state, now_s).effects()))
+
+
+def concerns_plan(before: State, after: State) -> bool:
+    """Return whether anything that a plan looks at has changed, apart from the time.
+
+    Where nothing has, and what was planned for `before` was issued, the plan of `after` is empty until the
+    `next_wake_s` of `before`; being seen only postpones when silence makes a host lost. Compares
+    identities: what did not change is the same object.
+    """
+    was, now = before.observed, after.observed
+    return (
+        before.desired is not after.desired
+        or before.open_requests is not after.open_requests
+        or was.hosts is not now.hosts
+        or was.replicas is not now.replicas
+        or was.bus_connected is not now.bus_connected
+    )
 
 
 class _Planner:
@@ -112,7 +126,7 @@ class _Planner:
     # Replicas that have to stop.
 
     def _stops(self, replicas: tuple[tuple[str, ReplicaRecord], ...]) -> Iterator[PlannedEffect]:
-        stops = Stops(self._state)
+        stops = Stops(self._state, serving=self._serving)
         for replica, record in replicas:
             if record.host is None or not self._can_be_told(record):
                 continue
@@ -135,18 +149,13 @@ class _Planner:
         missing = dict.fromkeys(
             key_of(self._state, replica, record.component)
             for replica, record in replicas
-            if self._host_for(replica, record) is None and self._may_run_now(replica, record)
+            if self._may_run_now(replica, record) and self._host_for(replica, record) is None
         )
+        by_key = placed(self._state) if missing else {}
         for key in missing:
             if key not in self._host_by_key:
-                yield SpawnHost(f"h{self._state.epoch}-{next(numbers)}", key, self._to_place(key))
-
-    def _to_place(self, key: str) -> tuple[tuple[str, str], ...]:
-        return tuple(
-            (replica, component)
-            for replica, component in placed(self._state, key)
-            if not self._is_elsewhere(replica)
-        )
+                to_place = tuple(entry for entry in by_key[key] if not self._is_elsewhere(entry[0]))
+                yield SpawnHost(f"h{self._state.epoch}-{next(numbers)}", key, to_place)
 
     def _is_elsewhere(self, replica: str) -> bool:
         """Return whether the replica runs, or may still run, in another host."""
@@ -192,17 +201,20 @@ class _Planner:
         return SendStart(replica, component, host_id, command_id, via)
 
     def _may_run_now(self, replica: str, record: ReplicaRecord) -> bool:
-        if not is_needed(self._state, replica, record) or is_abandoned(record):
-            return False
-        if is_in_unheard_host(self._state, record):
-            return False
+        # The state first: most replicas run, and nothing else has to be asked of them.
         match record.state:
             case ReplicaState.PENDING | ReplicaState.STOPPED:
-                return True
+                may = True
             case ReplicaState.BACKOFF:
-                return is_due(record.retry_at_s, self._now_s)
+                may = is_due(record.retry_at_s, self._now_s)
             case _:
-                return False
+                may = False
+        return (
+            may
+            and not is_abandoned(record)
+            and not is_in_unheard_host(self._state, record)
+            and is_needed(self._state, replica, record)
+        )
 
     def _dependencies_serve(self, component: str) -> bool:
         return not missing_dependencies(self._state, component, self._serving)

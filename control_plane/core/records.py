@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 from contracts.status import ReplicaState
 from control_plane.core.inputs import Moment
 from control_plane.core.questions import is_abandoned, is_needed, is_stale, is_stop_in_flight
 from control_plane.core.restart_policy import Finished, GiveUp, Retry, decide, recent
-from control_plane.core.state import DesiredComponent, ReplicaRecord, State
+from control_plane.core.state import DesiredComponent, HostRecord, ReplicaRecord, State
 from control_plane.core.transitions import LIVE
+
+Record = TypeVar("Record", HostRecord, ReplicaRecord)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,14 @@ class Exit:
     error: Mapping[str, Any] | None = None
 
 
+def changed(record: Record, **changes: Any) -> Record:
+    """Return the record with these changes; the same object where it has them already."""
+    for name, value in changes.items():
+        if getattr(record, name) != value:
+            return replace(record, **changes)
+    return record
+
+
 def move(record: ReplicaRecord, to_state: ReplicaState, at: Moment, **changes: Any) -> ReplicaRecord:
     """Return the record in that state, with these changes."""
     if to_state is not record.state:
@@ -34,7 +44,7 @@ def move(record: ReplicaRecord, to_state: ReplicaState, at: Moment, **changes: A
         changes["again"] = False
     elif record.state is not ReplicaState.PENDING:
         changes.setdefault("again", True)
-    return replace(record, state=to_state, **changes)
+    return changed(record, state=to_state, **changes)
 
 
 def stopped(record: ReplicaRecord, at: Moment, *, reason: str | None = None) -> ReplicaRecord:

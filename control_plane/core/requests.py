@@ -48,10 +48,9 @@ def requested(state: State, request: AnyRequest, at: Moment) -> tuple[State, Ans
 
 def stop_all(state: State, at: Moment) -> State:
     """Want everything down, for good."""
-    state = replace(state, desired=replace(state.desired, stopping=True))
-    for name, wanted in state.desired.components.items():
-        state = _stand_down(state.with_component(name, replace(wanted, rolling=False)), name, at)
-    return state
+    components = {name: replace(wanted, rolling=False) for name, wanted in state.desired.components.items()}
+    desired = replace(state.desired, components=components, stopping=True)
+    return _stand_down(replace(state, desired=desired), components, at)
 
 
 def _refusal(state: State, request: AnyRequest) -> ControlError | None:
@@ -89,9 +88,9 @@ def _changed(state: State, request: AnyRequest, wanted: DesiredComponent, at: Mo
             return _forgive(replaced(state, name, wanted, rolling=rolling), name, at)
         case StopRequest():
             wanted = replace(wanted, running=False, rolling=False)
-            return _stand_down(state.with_component(name, wanted), name, at)
+            return _stand_down(state.with_component(name, wanted), {name}, at)
         case ScaleRequest(replicas=replicas):
-            state = _stand_down(state.with_component(name, replace(wanted, replicas=replicas)), name, at)
+            state = _stand_down(state.with_component(name, replace(wanted, replicas=replicas)), {name}, at)
             return _forgive(state, name, at, only=replica_ids(name, replicas)[wanted.replicas :])
         case MoveRequest(to=place):
             return _moved(state, name, replace(wanted, place=place), at)
@@ -116,17 +115,21 @@ def _may_run(state: State, record: ReplicaRecord) -> bool:
 
 
 def _forgive(state: State, component: str, at: Moment, *, only: Collection[str] | None = None) -> State:
-    for replica, record in tuple(all_replicas(state)):
-        meant = record.component == component and (only is None or replica in only)
-        if meant and is_wanted(state, replica, record):
-            state = state.with_replica(replica, forgiven(record, at))
-    return state
+    return state.with_replicas(
+        {
+            replica: forgiven(record, at)
+            for replica, record in all_replicas(state, {component})
+            if (only is None or replica in only) and is_wanted(state, replica, record)
+        }
+    )
 
 
-def _stand_down(state: State, component: str, at: Moment) -> State:
+def _stand_down(state: State, components: Collection[str], at: Moment) -> State:
     """Let what is not wanted and not running be stopped at once; what runs is told to stop by the plan."""
-    for replica, record in tuple(all_replicas(state)):
-        unwanted = record.component == component and not is_wanted(state, replica, record)
-        if unwanted and record.state in DOWN and record.command is None:
-            state = state.with_replica(replica, stopped(record, at))
-    return state
+    return state.with_replicas(
+        {
+            replica: stopped(record, at)
+            for replica, record in all_replicas(state, components)
+            if record.state in DOWN and record.command is None and not is_wanted(state, replica, record)
+        }
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from contracts.status import ReplicaState
-from control_plane.core.placement import replica_id
+from control_plane.core.placement import replica_id, replica_ids
 from control_plane.core.questions import (
     is_in_unheard_host,
     is_stale,
@@ -20,7 +20,6 @@ from control_plane.core.questions import (
     missing_dependencies,
     replicas_of_component,
     serving_components,
-    wanted_ids,
 )
 from control_plane.core.state import DesiredComponent, ReplicaRecord, State
 from control_plane.core.transitions import LIVE, SERVING
@@ -52,7 +51,7 @@ def is_blocked(state: State, component: str) -> bool:
     surge = known.get(surge_id(wanted))
     return wanted.rolling and (
         (surge is not None and surge.finished)
-        or any(name in known and known[name].state is ReplicaState.FAILED for name in wanted_ids(wanted))
+        or any(name in known and known[name].state is ReplicaState.FAILED for name in wanted.replica_ids)
     )
 
 
@@ -62,7 +61,7 @@ def surge_id(wanted: DesiredComponent) -> str:
 
 
 def _is_done(state: State, wanted: DesiredComponent) -> bool:
-    records = (state.observed.replicas.get(name) for name in wanted_ids(replace(wanted, rolling=False)))
+    records = (state.observed.replicas.get(name) for name in replica_ids(wanted.spec.name, wanted.replicas))
     surge = state.observed.replicas.get(surge_id(wanted))
     # As for the old ones: a replica that is not well does not stand in for one that is.
     good = {ReplicaState.READY} if surge and surge.state is ReplicaState.READY else SERVING

@@ -7,7 +7,7 @@ once the command was acknowledged or is old.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 
@@ -16,7 +16,7 @@ from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.core.deadlines import RESEND_S
 from control_plane.core.inputs import Moment
 from control_plane.core.questions import host_of, is_abandoned, is_given_up
-from control_plane.core.records import Exit, exited, move, stopped
+from control_plane.core.records import Exit, changed, exited, move, stopped
 from control_plane.core.state import Command, CommandKind, HostPhase, ReplicaRecord, State
 from control_plane.core.transitions import LIVE, SERVING
 
@@ -35,7 +35,6 @@ class Sighting:
     uptime_s: float = 0.0
     reason: str | None = None
     error: Mapping[str, Any] | None = None
-    health: Health | None = None
 
     @property
     def live(self) -> bool:
@@ -52,7 +51,6 @@ def from_report(report: ReplicaReport) -> Sighting:
         uptime_s=report.uptime_s,
         reason=report.reason,
         error=report.error,
-        health=report.health,
     )
 
 
@@ -66,21 +64,41 @@ def from_transition(event: ComponentTransitioned) -> Sighting:
         permanent=event.permanent,
         reason=event.reason,
         error=event.error,
-        health=event.health,
     )
 
 
-def observe(state: State, host_id: str, seen: Sighting, at: Moment) -> State:
-    """Return the state with the sighting taken in; a replica that is in another host is left alone."""
+def observe(state: State, host_id: str, sightings: Iterable[Sighting], at: Moment) -> State:
+    """Return the state with the sightings of different replicas taken in.
+
+    A replica that is in another host is left alone, and so is one of which nothing new was said: its
+    record, and where that is all of them the state, is the same object then.
+    """
+    known = state.observed.replicas
+    updated = {seen.replica: _observed(state, host_id, seen, at) for seen in sightings}
+    return state.with_replicas(
+        {name: record for name, record in updated.items() if record and record is not known.get(name)}
+    )
+
+
+def with_health(state: State, host_id: str, replica: str, health: Health | None) -> State:
+    """Return the state with this answer to the health check of a replica, which is in this host."""
+    vitals = state.observed.vitals[host_id]
+    others = {name: answer for name, answer in vitals.health.items() if name != replica}
+    answers = {**others, replica: health} if health else others
+    return state.with_vitals(host_id, replace(vitals, health=answers))
+
+
+def _observed(state: State, host_id: str, seen: Sighting, at: Moment) -> ReplicaRecord | None:
+    """Return the record with the sighting taken in; none where the replica is in another host."""
     record = state.observed.replicas.get(seen.replica) or ReplicaRecord(seen.component)
     if record.host != host_id and record.host in state.observed.hosts:
-        return state
+        return None
     wanted = state.desired.components.get(record.component)
     # A replica that somebody started before this control plane is as new as what is wanted now.
     generation = record.generation or (wanted.generation if wanted else 0)
     again = record.again and record.host == host_id
-    record = replace(record, host=host_id, generation=generation, again=again)
-    return state.with_replica(seen.replica, _updated(state, record, seen, at))
+    record = changed(record, host=host_id, generation=generation, again=again)
+    return _updated(state, record, seen, at)
 
 
 def _updated(state: State, record: ReplicaRecord, seen: Sighting, at: Moment) -> ReplicaRecord:
@@ -117,7 +135,7 @@ def _told_to_stop(record: ReplicaRecord, command: Command, seen: Sighting, at: M
         return record if _may_be_older(command, seen, at) else stopped(record, at, reason=seen.reason)
     command = replace(command, acknowledged=command.acknowledged or seen.state in _ENDING)
     if is_abandoned(record):
-        return replace(record, command=command)
+        return changed(record, command=command)
     return _alive(record, seen, at, command=command)
 
 
@@ -147,7 +165,7 @@ def _alive(record: ReplicaRecord, seen: Sighting, at: Moment, **changes: Any) ->
         changes["started_at_s"] = at.now_s - seen.uptime_s
     if seen.state in SERVING:
         changes.update(retry_at_s=None, finished=False)
-    return move(record, seen.state, at, reason=seen.reason, error=seen.error, health=seen.health, **changes)
+    return move(record, seen.state, at, reason=seen.reason, error=seen.error, **changes)
 
 
 def _may_be_older(command: Command, seen: Sighting, at: Moment) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from contracts.specs import ComponentSpec, Mode, Settings
 from contracts.status import Health, LogLoss, ReplicaState
+from control_plane.core.placement import replica_ids
 
 EXITED_HOSTS_KEPT: Final = 256
 REQUESTS_KEPT: Final = 256
@@ -35,6 +36,12 @@ class DesiredComponent:
     rolling: bool = False
     place: str = ""
 
+    # Asked for every component after an event, and the same until something else is wanted.
+    @cached_property
+    def replica_ids(self) -> tuple[str, ...]:
+        """The ids of the replicas that it is to have while it runs, a surge one included."""
+        return replica_ids(self.spec.name, self.replicas + self.rolling)
+
 
 @dataclass(frozen=True)
 class Desired:
@@ -54,6 +61,11 @@ class Desired:
     def rolling(self) -> tuple[str, ...]:
         """The components whose replicas are being replaced one by one."""
         return tuple(name for name, wanted in self.components.items() if wanted.rolling)
+
+    @cached_property
+    def depends_on(self) -> Mapping[str, tuple[str, ...]]:
+        """The dependency graph."""
+        return {name: wanted.spec.depends_on for name, wanted in self.components.items()}
 
     @cached_property
     def drags_along(self) -> bool:
@@ -107,7 +119,6 @@ class ReplicaRecord:
     command: Command | None = None
     reason: str | None = None
     error: Mapping[str, Any] | None = None
-    health: Health | None = None
 
 
 class HostPhase(StrEnum):
@@ -144,19 +155,34 @@ class HostRecord:
     endpoint: str = ""
     public_url: str = ""
     spawned_at_s: float = 0.0
-    last_seen_s: float = 0.0
     interval_s: float = 0.0
     deadline_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How a host and its replicas do, as it said last; `health` is by replica.
+
+    New with every heartbeat, while the records of a host and its replicas stay the same objects until
+    something happens to them: so what acts on them can see at a glance that there is nothing to do.
+    """
+
+    last_seen_s: float = 0.0
     rss_bytes: int = 0
     cpu_percent: float = 0.0
     log_loss: LogLoss | None = None
+    health: Mapping[str, Health] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What was last reported. While the bus is away, silence says nothing about a host."""
+    """What was last reported. While the bus is away, silence says nothing about a host.
+
+    `vitals` has every host of `hosts`.
+    """
 
     hosts: Mapping[str, HostRecord] = field(default_factory=dict)
+    vitals: Mapping[str, Vitals] = field(default_factory=dict)
     replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
     exited_hosts: tuple[str, ...] = ()
     bus_connected: bool = True
@@ -191,9 +217,16 @@ class State:
         """Return the state with this host's record."""
         return self._observe(hosts={**self.observed.hosts, host_id: record})
 
+    def with_vitals(self, host_id: str, vitals: Vitals) -> State:
+        """Return the state with these vitals of the host."""
+        return self._observe(vitals={**self.observed.vitals, host_id: vitals})
+
     def without_host(self, host_id: str) -> State:
-        """Return the state without the host's record."""
-        return self._observe(hosts={k: record for k, record in self.observed.hosts.items() if k != host_id})
+        """Return the state without what is known of the host."""
+        hosts, vitals = dict(self.observed.hosts), dict(self.observed.vitals)
+        hosts.pop(host_id, None)
+        vitals.pop(host_id, None)
+        return self._observe(hosts=hosts, vitals=vitals)
 
     def with_exited(self, host_id: str) -> State:
         """Return the state that remembers that this host is gone: what still arrives from it is late."""
@@ -201,7 +234,11 @@ class State:
 
     def with_replica(self, replica_id: str, record: ReplicaRecord) -> State:
         """Return the state with this replica's record."""
-        return self._observe(replicas={**self.observed.replicas, replica_id: record})
+        return self.with_replicas({replica_id: record})
+
+    def with_replicas(self, changed: Mapping[str, ReplicaRecord]) -> State:
+        """Return the state with these records; the same one where there are none."""
+        return self._observe(replicas={**self.observed.replicas, **changed}) if changed else self
 
     def without_replica(self, replica_id: str) -> State:
         """Return the state without the replica's record."""

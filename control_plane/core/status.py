@@ -23,9 +23,8 @@ from control_plane.core.questions import (
     missing_dependencies,
     replicas_of_component,
     serving_components,
-    wanted_ids,
 )
-from control_plane.core.state import HostRecord, ReplicaRecord, State
+from control_plane.core.state import ReplicaRecord, State, Vitals
 from control_plane.core.transitions import DOWN, LIVE, SERVING
 
 _HOPEFUL_FIRST: Final = (
@@ -43,10 +42,11 @@ _HOPEFUL_FIRST: Final = (
 def component_statuses(state: State, *, now_s: float) -> tuple[ComponentStatus, ...]:
     """Return every declared component with its replicas, in the order of the configuration."""
     replicas: dict[str, list[ReplicaStatus]] = {name: [] for name in state.desired.components}
+    serving = serving_components(state)
     for replica, record in all_replicas(state):
         wanted = state.desired.components.get(record.component)
-        if wanted and (replica in wanted_ids(wanted) or record.state in LIVE):
-            replicas[record.component].append(_replica_status(state, replica, record, now_s=now_s))
+        if wanted and (replica in wanted.replica_ids or record.state in LIVE):
+            replicas[record.component].append(_replica_status(state, replica, record, serving, now_s=now_s))
     return tuple(_component_status(state, name, found) for name, found in replicas.items())
 
 
@@ -111,7 +111,8 @@ def _unsettled(state: State, replicas: Iterable[tuple[str, ReplicaRecord]]) -> s
             (waiting if record.state in DOWN else unsettled).add(record.component)
     # Asked last and once: it takes a look at every component.
     hopeless = _hopeless_components(state) if waiting - unsettled else frozenset()
-    return unsettled | {name for name in waiting if not waits_for(state, name) & hopeless}
+    serving = serving_components(state) if hopeless else frozenset()
+    return unsettled | {name for name in waiting if not missing_dependencies(state, name, serving) & hopeless}
 
 
 def _is_final(state: State, record: ReplicaRecord) -> bool:
@@ -129,11 +130,6 @@ def is_stopped(state: State) -> bool:
     declared = state.desired.components
     live = (record for record in state.observed.replicas.values() if record.state in LIVE)
     return not any(record.component in declared for record in live)
-
-
-def waits_for(state: State, component: str) -> frozenset[str]:
-    """Return the dependencies that keep the component from starting."""
-    return missing_dependencies(state, component, serving_components(state))
 
 
 def _wanted(state: State) -> list[tuple[str, ReplicaRecord]]:
@@ -154,9 +150,9 @@ def _hopeless_components(state: State) -> frozenset[str]:
 def warnings(state: State) -> tuple[str, ...]:
     """Return what hosts could not do and nobody else tells of."""
     return tuple(
-        log_loss_text(f"host {name}", host.log_loss)
-        for name, host in state.observed.hosts.items()
-        if host.log_loss is not None
+        log_loss_text(f"host {name}", vitals.log_loss)
+        for name, vitals in state.observed.vitals.items()
+        if vitals.log_loss is not None
     )
 
 
@@ -188,8 +184,11 @@ def _component_state(state: State, name: str, replicas: list[ReplicaStatus]) -> 
     )
 
 
-def _replica_status(state: State, replica: str, record: ReplicaRecord, *, now_s: float) -> ReplicaStatus:
+def _replica_status(
+    state: State, replica: str, record: ReplicaRecord, serving: frozenset[str], *, now_s: float
+) -> ReplicaStatus:
     host = host_of(state, record)
+    vitals = state.observed.vitals[record.host] if host and record.host else Vitals()
     shown = _shown_state(state, replica, record)
     return ReplicaStatus(
         id=replica,
@@ -200,10 +199,10 @@ def _replica_status(state: State, replica: str, record: ReplicaRecord, *, now_s:
         endpoint=(host.endpoint or None) if host else None,
         restarts=record.restarts,
         uptime_s=_uptime_s(record, now_s),
-        rss_bytes=host.rss_bytes if host else 0,
-        cpu_percent=host.cpu_percent if host else 0.0,
-        health=record.health,
-        reason=_reason(state, shown, record, host),
+        rss_bytes=vitals.rss_bytes,
+        cpu_percent=vitals.cpu_percent,
+        health=vitals.health.get(replica),
+        reason=record.reason or (_awaited(state, record, serving) if shown is ReplicaState.PENDING else None),
         retry_in_s=max(0.0, record.retry_at_s - now_s) if record.retry_at_s is not None else None,
     )
 
@@ -222,10 +221,8 @@ def _uptime_s(record: ReplicaRecord, now_s: float) -> float:
     return max(0.0, now_s - record.started_at_s) if record.started_at_s is not None else 0.0
 
 
-def _reason(state: State, shown: ReplicaState, record: ReplicaRecord, host: HostRecord | None) -> str | None:
-    if shown is not ReplicaState.PENDING or record.reason:
-        return record.reason
-    missing = waits_for(state, record.component)
+def _awaited(state: State, record: ReplicaRecord, serving: frozenset[str]) -> str | None:
+    missing = missing_dependencies(state, record.component, serving)
     if missing and not is_down_wanted(state, record.component):
         return f"waits for {', '.join(sorted(missing))}"
-    return None if host else "waits for its host"
+    return None if host_of(state, record) else "waits for its host"

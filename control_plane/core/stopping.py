@@ -7,6 +7,7 @@ all. What is replaced one by one goes when the others can do its work.
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 
 from contracts.specs import GATEWAY
 from contracts.status import ReplicaState
@@ -28,10 +29,11 @@ from control_plane.core.transitions import SERVING
 class Stops:
     """One pass over one state; a replica that it lets go is not counted on any more."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, serving: frozenset[str]) -> None:
         self._state = state
+        self._serving = serving
         self._live = live_components(state)
-        depends_on = {name: wanted.spec.depends_on for name, wanted in state.desired.components.items()}
+        depends_on = state.desired.depends_on
         # Clients first: what they have asked for still needs everything behind the gateway.
         self._depends_on = graph.front_first(depends_on, GATEWAY) if state.desired.stopping else depends_on
         self._let_go: defaultdict[str, set[str]] = defaultdict(set)
@@ -47,13 +49,17 @@ class Stops:
             return True
         if is_stale(self._state, record):
             return not wanted.rolling or self._can_be_spared(replica, record, wanted)
-        return bool(broken_dependencies(self._state, record.component))
+        return bool(broken_dependencies(self._state, record.component, self._serving))
 
     def _dependents_to_wait_for(self, component: str) -> bool:
         return any(
             name in self._live and is_down_wanted(self._state, name)
-            for name in graph.dependents(self._depends_on, component)
+            for name in self._dependents.get(component, ())
         )
+
+    @cached_property
+    def _dependents(self) -> graph.Graph:
+        return graph.dependents(self._depends_on)
 
     def _can_be_spared(self, replica: str, record: ReplicaRecord, wanted: DesiredComponent) -> bool:
         if record.state not in SERVING:

@@ -25,17 +25,17 @@ from control_plane.core.questions import (
     spec_of,
 )
 from control_plane.core.records import Exit, exited, move
-from control_plane.core.state import HostPhase, HostRecord, ReplicaRecord, State
+from control_plane.core.state import HostPhase, ReplicaRecord, State
 from control_plane.core.transitions import LIVE
 
 
 def time_passed(state: State, at: Moment) -> State:
     """Return the state with everything that is overdue taken as not happening any more."""
     state = _retried(state, at)
-    for host_id, host in state.observed.hosts.items():
-        if is_due(forgotten_at_s(state, host), at.now_s):
+    for host_id in state.observed.hosts:
+        if is_due(forgotten_at_s(state, host_id), at.now_s):
             state = _forget(state, host_id)
-        elif is_due(lost_at_s(state, host), at.now_s):
+        elif is_due(lost_at_s(state, host_id), at.now_s):
             state = _silent(state, host_id, at)
     for replica, record in tuple(all_replicas(state)):
         if is_due(stop_overdue_s(state, record), at.now_s):
@@ -49,14 +49,22 @@ def bus_recovered(state: State, at: Moment) -> State:
     """Begin every wait for a host anew: what it said meanwhile could not be heard."""
     state = state.with_bus(connected=True)
     for host_id, host in state.observed.hosts.items():
-        spawning = host.phase is HostPhase.SPAWNING
-        deadline_s = at.now_s + spawn_limit_s(state, host.replicas) if spawning else host.deadline_s
-        state = state.with_host(host_id, replace(host, last_seen_s=at.now_s, deadline_s=deadline_s))
-    for replica, record in state.observed.replicas.items():
-        renewed = _waited_for_anew(record, at)
-        if renewed is not record:
-            state = state.with_replica(replica, renewed)
-    return state
+        if host.phase is HostPhase.SPAWNING:
+            deadline_s = at.now_s + spawn_limit_s(state, host.replicas)
+            state = state.with_host(host_id, replace(host, deadline_s=deadline_s))
+        state = _seen_now(state, host_id, at)
+    anew = {replica: _waited_for_anew(record, at) for replica, record in state.observed.replicas.items()}
+    return state.with_replicas(
+        {
+            replica: record
+            for replica, record in anew.items()
+            if record is not state.observed.replicas[replica]
+        }
+    )
+
+
+def _seen_now(state: State, host_id: str, at: Moment) -> State:
+    return state.with_vitals(host_id, replace(state.observed.vitals[host_id], last_seen_s=at.now_s))
 
 
 def _waited_for_anew(record: ReplicaRecord, at: Moment) -> ReplicaRecord:
@@ -69,32 +77,37 @@ def _waited_for_anew(record: ReplicaRecord, at: Moment) -> ReplicaRecord:
 
 def _retried(state: State, at: Moment) -> State:
     """Let what may be started again wait for its host and its dependencies like any other."""
-    for replica, record in state.observed.replicas.items():
-        if is_due(record.retry_at_s, at.now_s):
-            state = state.with_replica(replica, move(record, ReplicaState.PENDING, at, retry_at_s=None))
-    return state
+    return state.with_replicas(
+        {
+            replica: move(record, ReplicaState.PENDING, at, retry_at_s=None)
+            for replica, record in state.observed.replicas.items()
+            if is_due(record.retry_at_s, at.now_s)
+        }
+    )
 
 
 def _silent(state: State, host_id: str, at: Moment) -> State:
-    host = state.observed.hosts[host_id]
-    if not is_due(_overslept_at_s(state, host), at.now_s):
+    if not is_due(_overslept_at_s(state, host_id), at.now_s):
         return _lose(state, host_id, at)
     # We were not running either: what the host said may be unread still.
-    return state.with_host(host_id, replace(host, last_seen_s=at.now_s))
+    return _seen_now(state, host_id, at)
 
 
-def _overslept_at_s(state: State, host: HostRecord) -> float | None:
-    lost_at = lost_at_s(state, host)
+def _overslept_at_s(state: State, host_id: str) -> float | None:
+    lost_at = lost_at_s(state, host_id)
     return lost_at + OVERSLEPT_S if lost_at is not None else None
 
 
 def _lose(state: State, host_id: str, at: Moment) -> State:
     host = state.observed.hosts[host_id]
-    reason = f"its host was silent for {at.now_s - host.last_seen_s:.1f} s"
-    for replica, record in replicas_of(state, host_id):
-        if record.state in LIVE:
-            state = state.with_replica(replica, move(record, ReplicaState.LOST, at, reason=reason))
-    return state.with_host(host_id, replace(host, phase=HostPhase.LOST))
+    silent_s = at.now_s - state.observed.vitals[host_id].last_seen_s
+    reason = f"its host was silent for {silent_s:.1f} s"
+    lost = {
+        replica: move(record, ReplicaState.LOST, at, reason=reason)
+        for replica, record in replicas_of(state, host_id)
+        if record.state in LIVE
+    }
+    return state.with_replicas(lost).with_host(host_id, replace(host, phase=HostPhase.LOST))
 
 
 def _forget(state: State, host_id: str) -> State:

@@ -1,13 +1,14 @@
 """The actor: feeds what happens to `core`, and carries out the effects it answers.
 
 One inbox, one loop. What hosts say, what operators request and what the hosting tells all become
-inputs of `reduce`; `plan` says what to do and when to look again, and that is the only timer. It
+inputs of `reduce`; `plan` says what to do, `next_wake_s` when to look again, and that is the only timer. It
 decides nothing itself: what is wanted, and what follows from what was seen, is in `core`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -37,10 +38,12 @@ from control_plane.core import (
     StopAll,
     TimePassed,
     component_statuses,
+    concerns_plan,
     is_ready,
     is_settled,
     is_stopped,
     log_loss_text,
+    next_wake_s,
     plan,
     reduce,
     warnings,
@@ -65,6 +68,8 @@ LEDGER_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 1.0
 EVENTS_READ = 500
 BLOCK_S = 30.0
+# Of many inputs at once; a step takes a fraction of a millisecond.
+STEPS_IN_A_ROW = 50
 
 
 class Supervisor:
@@ -83,6 +88,8 @@ class Supervisor:
         self._identity = identity
         self._app = app
         self._state = state
+        self._planned = state
+        self._wake_at_s: float | None = None
         self._keeper = Keeper(hosting)
         self._transport = transport
         self._hosting = hosting
@@ -121,6 +128,9 @@ class Supervisor:
                     self._watch_hosts(),
                 )
             ]
+            # What hosts say while they are adopted is to be read too.
+            await self._intake.take_position()
+            await self._adopt()
             await self._act()
             report = await self._report()
             await self._announcer.flush(timeout_s=FLUSH_TIMEOUT_S)
@@ -128,36 +138,55 @@ class Supervisor:
                 task.cancel()
         self._stopped.set_result(report)
 
-    async def _act(self) -> None:
-        for adopted in self._hosting.adopted():
+    async def _adopt(self) -> None:
+        for number, adopted in enumerate(self._hosting.adopted(), start=1):
             self._step(HostSpawned(adopted.host, adopted.pid, adopted.replicas, adopted.key))
             self._executor.ask_for_report(adopted)
-        wake_at_s = self._plan()
+            await _let_others_run(number)
+
+    async def _act(self) -> None:
+        await self._plan()
         self._keeper.note(self._state)
         while not is_stopped(self._state):
-            self._step(await self._next_input(wake_at_s))
-            while not self._inbox.empty():
-                self._step(self._inbox.get_nowait())
-            wake_at_s = self._plan()
+            await self._take_inputs()
+            is_due = self._is_due()
+            if is_due:
+                await self._doubt_silence()
+                self._step(TimePassed())
+            if is_due or concerns_plan(self._planned, self._state):
+                await self._plan()
             self._keeper.note(self._state)
             self._tell_change()
 
-    async def _next_input(self, wake_at_s: float | None) -> Input:
-        timeout_s = None if wake_at_s is None else max(0.0, wake_at_s - clock.now_s())
-        try:
+    async def _take_inputs(self) -> None:
+        """Take in what there is, or wait for it until it is time to look again."""
+        timeout_s = None if self._wake_at_s is None else max(0.0, self._wake_at_s - clock.now_s())
+        event: Input | None = None
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                return await self._inbox.get()
-        except TimeoutError:
-            await self._doubt_silence()
-            return TimePassed()
+                event = await self._inbox.get()
+        if event is not None:
+            self._step(event)
+        await self._drain()
+
+    async def _drain(self) -> None:
+        # What comes meanwhile is for the next time: a plan may be due.
+        for number in range(1, self._inbox.qsize() + 1):
+            self._step(self._inbox.get_nowait())
+            await _let_others_run(number)
+
+    def _is_due(self) -> bool:
+        """Tell whether it is time to look again; mostly hosts were seen since, and it is not yet."""
+        if self._wake_at_s is not None and clock.now_s() >= self._wake_at_s:
+            self._wake_at_s = next_wake_s(self._state)
+        return self._wake_at_s is not None and clock.now_s() >= self._wake_at_s
 
     async def _doubt_silence(self) -> None:
         """Before silence is held against hosts, see whether they could be heard, and hear them."""
         if self._state.observed.bus_connected and not await self._intake.is_bus_there():
             log.warning("bus.silent")
             self._step(BusLost())
-        while not self._inbox.empty():
-            self._step(self._inbox.get_nowait())
+        await self._drain()
 
     def _step(self, event: Input) -> None:
         before = self._state
@@ -170,15 +199,16 @@ class Supervisor:
         for effect in effects:
             self._executor.carry_out(effect)
 
-    def _plan(self) -> float | None:
+    async def _plan(self) -> None:
         planned = plan(self._state, now_s=clock.now_s())
-        for effect in planned.effects:
+        for number, effect in enumerate(planned.effects, start=1):
             self._state, outcomes = reduce(self._state, Issued(effect), now_s=clock.now_s())
             for due in (effect, *outcomes):
                 self._executor.carry_out(due)
+            await _let_others_run(number)
         if planned.effects:
             log.debug("plan.issued", extra=planned.log_fields())
-        return planned.wake_at_s
+        self._planned, self._wake_at_s = self._state, next_wake_s(self._state)
 
     # Hosts.
 
@@ -343,3 +373,9 @@ class Supervisor:
     def _tell_change(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _let_others_run(steps: int) -> None:
+    """Let the other tasks of the loop run, now and then: the intake reads on, and the API answers."""
+    if steps % STEPS_IN_A_ROW == 0:
+        await asyncio.sleep(0)

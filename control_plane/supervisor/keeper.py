@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from contracts.errors import CoplaneError
@@ -11,23 +12,30 @@ from control_plane.hosting import Hosting
 
 log = logging.getLogger("coplane.supervisor")
 
+# Between two sendings: the whole memory is made and compared for each.
 PAUSE_S = 0.5
 
 
 class Keeper:
-    """Sends the memory whenever it has changed; who supervises does not wait for it."""
+    """Sends the memory whenever it has changed; who supervises does not wait for it.
+
+    What operators want is sent at once, the histories of replicas now and then.
+    """
 
     def __init__(self, hosting: Hosting) -> None:
         self._hosting = hosting
-        self._newest: Memory | None = None
+        self._newest: State | None = None
         self._kept: Memory | None = None
         self._changed = asyncio.Event()
+        self._asked = asyncio.Event()
 
     def note(self, state: State) -> None:
-        """Take note of what is to be known of this state; returns at once."""
-        memory = remembered(state)
-        if memory != self._newest:
-            self._newest = memory
+        """Take note of this state; returns at once."""
+        before, self._newest = self._newest, state
+        is_asked = before is None or not _is_wanted_the_same(before, state)
+        if is_asked:
+            self._asked.set()
+        if before is None or is_asked or before.observed.replicas is not state.observed.replicas:
             self._changed.set()
 
     async def run(self) -> None:
@@ -35,14 +43,28 @@ class Keeper:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            while self._newest is not None and self._newest is not self._kept:
-                await self._keep(self._newest)
+            self._asked.clear()
+            if self._newest is not None:
+                await self._keep(remembered(self._newest))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE_S):
+                    await self._asked.wait()
 
     async def _keep(self, memory: Memory) -> None:
+        if memory == self._kept:
+            return
         try:
             await self._hosting.remember(memory.as_json())
             self._kept = memory
         except CoplaneError as exc:
             # If the anchor is gone, its events say so.
             log.warning("memory.not_kept", extra={"error": str(exc)})
-            await asyncio.sleep(PAUSE_S)
+            self._changed.set()
+
+
+def _is_wanted_the_same(before: State, after: State) -> bool:
+    return (
+        before.desired is after.desired
+        and before.open_requests is after.open_requests
+        and before.known_requests is after.known_requests
+    )

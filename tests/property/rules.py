@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from math import inf
 
 from contracts.messages import Message
 from contracts.status import ReplicaState
+from control_plane.core.deadlines import is_due, next_wake_s
 from control_plane.core.effects import KillHost, PlannedEffect, SendStart, SendStop, SpawnHost, StopHost
 from control_plane.core.inputs import Input, TimePassed
 from control_plane.core.questions import (
@@ -19,7 +21,7 @@ from control_plane.core.questions import (
     missing_dependencies,
     serving_components,
 )
-from control_plane.core.reconciler import Plan, plan
+from control_plane.core.reconciler import Plan, concerns_plan, plan
 from control_plane.core.state import ReplicaRecord, State
 from control_plane.core.transitions import LIVE, can
 
@@ -30,6 +32,8 @@ class Rules:
     def __init__(self) -> None:
         self._starts: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._last_wake_s = -1.0
+        self._planned: State | None = None
+        self._wake_at_s: float | None = None
 
     def forgive(self, component: str) -> None:
         """Begin to count restarts anew: an operator asked for one."""
@@ -52,14 +56,25 @@ class Rules:
             case SendStop(replica):
                 self._check_stop(state, replica)
 
-    def check_plan(self, state: State, event: Input, made: Plan, *, now_s: float) -> None:
+    def check_plan(self, state: State, event: Input, *, now_s: float) -> None:
         """Check that what was issued is not issued again, and that the timer does not spin."""
         assert plan(state, now_s=now_s).effects == ()
+        self._planned, self._wake_at_s = state, next_wake_s(state)
         if isinstance(event, TimePassed):
             # Once more at the same time is allowed: what was overdue may be followed by an immediate retry.
-            is_ahead = made.wake_at_s is None or made.wake_at_s > now_s
+            is_ahead = self._wake_at_s is None or self._wake_at_s > now_s
             assert is_ahead or now_s > self._last_wake_s, "the timer spins"
             self._last_wake_s = now_s
+
+    def check_need(self, state: State, made: Plan, *, now_s: float) -> None:
+        """Check that a plan changes nothing where nothing calls for one, and that it would wake no sooner."""
+        if self._planned is None or concerns_plan(self._planned, state):
+            return
+        wake_at_s = next_wake_s(state)
+        assert is_due(wake_at_s, now_s) or not made.effects, "due before it said so"
+        if not is_due(self._wake_at_s, now_s):
+            assert not made.effects, "needed after all"
+            assert (wake_at_s or inf) >= (self._wake_at_s or inf), "the old time to wake is too late"
 
     def check_moves(self, before: State, after: State, event: Input) -> None:
         """Check that only what a host says makes a replica jump."""
@@ -89,7 +104,7 @@ class Rules:
                 record.command
                 or is_stale(state, record)
                 or not is_wanted(state, replica, record)
-                or broken_dependencies(state, record.component)
+                or broken_dependencies(state, record.component, serving_components(state))
             )
             self._check_work_is_left(state, replica, record)
 
@@ -98,7 +113,9 @@ class Rules:
         wanted = state.desired.components[record.component]
         if not wanted.rolling or record.state is not ReplicaState.READY or record.command:
             return
-        if not is_wanted(state, replica, record) or broken_dependencies(state, record.component):
+        if not is_wanted(state, replica, record) or broken_dependencies(
+            state, record.component, serving_components(state)
+        ):
             return
         ready = sum(
             other.component == record.component

@@ -23,6 +23,7 @@ from contracts.messages import (
 )
 from contracts.specs import ComponentSpec, Mode
 from contracts.status import ReplicaReport, ReplicaState
+from control_plane.core.deadlines import next_wake_s
 from control_plane.core.effects import (
     Answer,
     Conclude,
@@ -222,12 +223,13 @@ class World:
         """Reduce one input, then plan, and carry the plan out."""
         self._reduce(event)
         made = plan(self.state, now_s=self.now_s)
+        self.rules.check_need(self.state, made, now_s=self.now_s)
         for effect in made.effects:
             self.rules.check_effect(self.state, effect, now_s=self.now_s)
             self._reduce(Issued(effect))
             self._carry_out(effect)
-        self.wake_at_s = made.wake_at_s
-        self.rules.check_plan(self.state, event, made, now_s=self.now_s)
+        self.wake_at_s = next_wake_s(self.state)
+        self.rules.check_plan(self.state, event, now_s=self.now_s)
         self.rules.check_truth(
             [
                 (host.id, name, replica.state)

@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from contracts.messages import ComponentTransitioned, HostHeartbeat
 from contracts.specs import ComponentSpec, Mode, Settings
 from contracts.status import ReplicaReport, ReplicaState
-from control_plane.core import Answer, Effect, Input, Issued, State, TimePassed, initial_state, plan, reduce
+from control_plane.core import (
+    Answer,
+    Effect,
+    Input,
+    Issued,
+    State,
+    TimePassed,
+    initial_state,
+    next_wake_s,
+    plan,
+    reduce,
+)
 from control_plane.core.state import ReplicaRecord
 
 INTERVAL_S = 2.0
@@ -38,7 +49,7 @@ class Core:
         made = plan(self.state, now_s=self.now_s)
         for effect in made.effects:
             self.state, _ = reduce(self.state, Issued(effect), now_s=self.now_s)
-        self.wake_at_s = made.wake_at_s
+        self.wake_at_s = next_wake_s(self.state)
         return made.effects
 
     def wait(self, seconds: float) -> tuple[Effect, ...]:

@@ -33,7 +33,7 @@ def test_a_cycle_has_no_order() -> None:
 
 
 def test_dependents_are_the_direct_ones() -> None:
-    assert dependents(STORY, "director") == ("critic", "outliner")
+    assert dependents(STORY)["director"] == ("critic", "outliner")
 
 
 def test_a_chain_longer_than_the_recursion_limit_is_walked() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from contracts.messages import (
     CommandCompleted,
     CommandFailed,
+    HostHeartbeat,
     HostStopping,
     LoopBlocked,
     RestartRequest,
@@ -15,7 +18,7 @@ from contracts.messages import (
     StopRequest,
 )
 from contracts.specs import Mode
-from contracts.status import ReplicaState
+from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.core import (
     BusLost,
     BusRecovered,
@@ -30,6 +33,7 @@ from control_plane.core import (
     StopHost,
     TimePassed,
     component_statuses,
+    concerns_plan,
     is_ready,
     is_settled,
     is_stopped,
@@ -662,3 +666,42 @@ class TestStatus:
         core.now_s += 3
         (status,) = component_statuses(core.state, now_s=core.now_s)
         assert status.replicas[0].uptime_s == 3.0
+
+
+class TestHeartbeats:
+    """What they say is for people to see; what is acted on changes only with what happens."""
+
+    def test_one_that_says_nothing_new_leaves_every_record_the_same_object(self) -> None:
+        core = started()
+        before = core.state
+        core.now_s += 2
+        core.beat("h1-1", {"writer-1": S.READY})
+        assert core.state.observed.replicas is before.observed.replicas
+        assert core.state.observed.hosts is before.observed.hosts
+        assert core.state.observed.vitals["h1-1"].last_seen_s == core.now_s
+        assert not concerns_plan(before, core.state)
+
+    def test_one_that_says_something_new_concerns_the_plan(self) -> None:
+        core = started()
+        before = core.state
+        core.beat("h1-1", {"writer-1": S.DEGRADED})
+        assert concerns_plan(before, core.state)
+
+    def test_the_last_answer_of_a_replica_is_shown_until_it_starts_anew(self) -> None:
+        core = started(max_restarts=0)
+        well = Health(status="ok", latency_ms=0.2, checked_at=datetime(2026, 1, 1, tzinfo=UTC))
+        core.tell(_with_health("h1-1", S.READY, well))
+        core.tell(_with_health("h1-1", S.FAILED, None))
+        assert _health(core) == well
+        core.move("h1-1", "writer-1", S.STARTING)
+        assert _health(core) is None
+
+
+def _with_health(host: str, state: ReplicaState, health: Health | None) -> HostHeartbeat:
+    report = ReplicaReport(component="writer", replica="writer-1", state=state, health=health)
+    return HostHeartbeat(host=host, pid=1, interval_s=2.0, replicas=(report,))
+
+
+def _health(core: Core) -> Health | None:
+    (status,) = component_statuses(core.state, now_s=core.now_s)
+    return status.replicas[0].health

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from control_plane.brokers import BusUnavailable
 from control_plane.brokers.memory_transport import MemoryTransport
 from control_plane.core import initial_state
 from control_plane.hosting import Adopted, Exited
-from control_plane.supervisor import Identity, Supervisor
+from control_plane.supervisor import Identity, Supervisor, intake
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -144,6 +145,48 @@ async def test_what_hosts_said_while_the_bus_was_frozen_is_heard_before_silence_
     await eventually(lambda: watching.status().bus.connected)
     await bus.append_log(EVENTS, heartbeat(host), max_len=100)
     assert not hosts.killed
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_a_host_falls_silent_although_others_speak_all_the_time() -> None:
+    """The time to look again comes between two of their heartbeats too."""
+    bus, hosts = Bus(), Hosts()
+    watching = supervisor(bus, hosts)
+    running = asyncio.ensure_future(watching.run())
+    await eventually(lambda: hosts.spawned)
+    (host,) = hosts.spawned
+    await bus.append_log(EVENTS, heartbeat(host), max_len=100)
+    await eventually(lambda: watching.status().ready)
+
+    async def speak() -> None:
+        while True:
+            await bus.append_log(EVENTS, heartbeat("stranger"), max_len=100)
+            await asyncio.sleep(0)
+
+    speaking = asyncio.ensure_future(speak())
+    await eventually(lambda: hosts.killed == [host])
+    for task in (running, speaking):
+        task.cancel()
+    await asyncio.wait({running, speaking})
+
+
+async def test_a_lag_of_our_own_is_not_held_against_the_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "PROBE_TIMEOUT_S", 0.2)
+    bus = Bus()
+    reading = intake.Intake(bus, app="novel", inbox=asyncio.Queue(), leader=Leads())
+    running = asyncio.ensure_future(reading.read_events())
+    await asyncio.sleep(0)
+    bus.frozen.clear()
+    await bus.append_log(EVENTS, heartbeat("h1-1"), max_len=100)
+
+    def lag() -> None:
+        time.sleep(0.4)
+        bus.frozen.set()
+
+    probing = asyncio.ensure_future(reading.is_bus_there())
+    asyncio.get_running_loop().call_later(0.01, lag)
+    assert await probing
     running.cancel()
     await asyncio.wait({running})
 
