@@ -378,7 +378,7 @@ class TestEnd:
             assert not list(anchor.runtime.home.glob("*.sock"))
 
     async def test_a_control_plane_that_left_in_the_middle_of_its_words_is_none(self) -> None:
-        with anchored(orphan_grace_s=0.3) as anchor:
+        with anchored(orphan_grace_s=1.0) as anchor:
             await (await anchor.connect()).signal("nobody", signal.SIGTERM)  # it serves
             with socket.socket(socket.AF_UNIX) as peer:
                 peer.connect(str(anchor.runtime.anchor_socket))
