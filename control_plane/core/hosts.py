@@ -71,7 +71,8 @@ def _without_host(state: State, replica: str, record: ReplicaRecord, how: Exit, 
         after = stopped(record, at, reason=record.reason)
     else:
         after = exited(state, replica, record, how, at)
-    return replace(after, host=None)
+    vitals = state.observed.vitals.get(record.host or "", Vitals())
+    return replace(after, host=None, last_health=vitals.health.get(replica))
 
 
 def _adopted(state: State, event: HostSpawned, at: Moment) -> State:

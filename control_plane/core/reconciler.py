@@ -55,7 +55,7 @@ def plan(state: State, *, now_s: float) -> Plan:
 
 
 def concerns_plan(before: State, after: State) -> bool:
-    """Return whether anything that a plan looks at has changed, apart from the time.
+    """Return whether anything that a plan or `next_wake_s` looks at has changed, apart from the time.
 
     Where nothing has, and what was planned for `before` was issued, the plan of `after` is empty until the
     `next_wake_s` of `before`; being seen only postpones when silence makes a host lost. Compares

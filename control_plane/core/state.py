@@ -103,6 +103,7 @@ class ReplicaRecord:
     `stopped` with a stop command still in flight means that nobody waits for it any longer.
     `finished`: it ended by itself, and its restart policy leaves it at that.
     `again`: it is pending because it is to be started once more. That its host calls it ended is known.
+    `last_health`: what it last answered in a host that is gone.
     """
 
     component: str
@@ -119,6 +120,7 @@ class ReplicaRecord:
     command: Command | None = None
     reason: str | None = None
     error: Mapping[str, Any] | None = None
+    last_health: Health | None = None
 
 
 class HostPhase(StrEnum):

@@ -201,7 +201,7 @@ def _replica_status(
         uptime_s=_uptime_s(record, now_s),
         rss_bytes=vitals.rss_bytes,
         cpu_percent=vitals.cpu_percent,
-        health=vitals.health.get(replica),
+        health=vitals.health.get(replica) if host else record.last_health,
         reason=record.reason or (_awaited(state, record, serving) if shown is ReplicaState.PENDING else None),
         retry_in_s=max(0.0, record.retry_at_s - now_s) if record.retry_at_s is not None else None,
     )

@@ -128,8 +128,6 @@ class Supervisor:
                     self._watch_hosts(),
                 )
             ]
-            # What hosts say while they are adopted is to be read too.
-            await self._intake.take_position()
             await self._adopt()
             await self._act()
             report = await self._report()
@@ -139,10 +137,12 @@ class Supervisor:
         self._stopped.set_result(report)
 
     async def _adopt(self) -> None:
-        for number, adopted in enumerate(self._hosting.adopted(), start=1):
+        # At once: a stop that is asked for meanwhile is to reach them.
+        for adopted in self._hosting.adopted():
             self._step(HostSpawned(adopted.host, adopted.pid, adopted.replicas, adopted.key))
+        await self._intake.take_position()
+        for adopted in self._hosting.adopted():
             self._executor.ask_for_report(adopted)
-            await _let_others_run(number)
 
     async def _act(self) -> None:
         await self._plan()
@@ -195,6 +195,7 @@ class Supervisor:
         # Spreads restarts out; nothing here is a secret.
         jitter = random.random()
         self._state, effects = reduce(before, event, now_s=clock.now_s(), jitter=jitter)
+        self._keeper.note(self._state)  # before anybody is told of it
         self._announce(decisions(before, self._state))
         for effect in effects:
             self._executor.carry_out(effect)

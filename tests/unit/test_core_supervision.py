@@ -696,6 +696,13 @@ class TestHeartbeats:
         core.move("h1-1", "writer-1", S.STARTING)
         assert _health(core) is None
 
+    def test_the_last_answer_of_a_process_that_died_is_shown_until_another_is_there(self) -> None:
+        core = started(max_restarts=0)
+        well = Health(status="ok", latency_ms=0.2, checked_at=datetime(2026, 1, 1, tzinfo=UTC))
+        core.tell(_with_health("h1-1", S.READY, well))
+        core.tell(HostExited("h1-1", 1, signal=9))
+        assert _health(core) == well
+
 
 def _with_health(host: str, state: ReplicaState, health: Health | None) -> HostHeartbeat:
     report = ReplicaReport(component="writer", replica="writer-1", state=state, health=health)
