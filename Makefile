@@ -50,11 +50,11 @@ lint: $(INSTALLED_DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; wants nginx and wrk. 15 minutes.
+# Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; wants nginx and wrk. 10 minutes.
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m perf.bench $(ARGS)
 
-# Names the ratios that got worse; ARGS="--short" for those of a minute.
+# Names the ratios that got worse; ARGS="--short" for the quickest.
 bench-check: $(INSTALLED_DEV)
 	$(BIN)/python -m perf.bench_check $(ARGS)
 

@@ -17,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from perf.bench_report import write_report
@@ -29,8 +28,6 @@ from perf.record import Record
 IDLE_S = 60.0
 ROUNDS = 3
 BENCHES = ("launching", "commands", "scaling", "gateway", "health", "bus", "idle", "control")
-
-Round = Callable[[Record], None]
 
 
 def run(names: Sequence[str], *, rounds: int, peers: Sequence[Peer], idle_s: float = IDLE_S) -> Record:
@@ -43,8 +40,8 @@ def run(names: Sequence[str], *, rounds: int, peers: Sequence[Peer], idle_s: flo
         for number in range(rounds):
             for name in names:
                 began_s = time.monotonic()
-                measure: Round = importlib.import_module(f"perf.benches.{name}").measure
-                partial(measure, **options.get(name, {}))(record)
+                bench = importlib.import_module(f"perf.benches.{name}")
+                bench.measure(record, **options.get(name, {}))
                 took_s = time.monotonic() - began_s
                 print(f"round {number + 1} of {rounds}: {name}, {took_s:.0f} s", file=sys.stderr)
     return record

@@ -5,7 +5,7 @@
 
 Only goals that compare two systems are looked at: the machine's own speed falls out of them. A ratio is
 worse when it lies beyond its baseline by more than the noise of that one, its own, and the tolerance.
-`--short` leaves out what takes long, for CI. `--record` makes the last `perf.bench` run the baseline.
+`--short` leaves out what takes long. `--record` makes the last `perf.bench` run the baseline.
 """
 
 from __future__ import annotations
