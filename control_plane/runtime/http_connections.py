@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Connection(HttpToolsProtocol):
-    """An HTTP connection that can be retired."""
+    """An HTTP connection that can be retired; a short answer goes out in one piece."""
 
     server_state: ServerConnections
 
@@ -51,14 +51,61 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request."""
+        previous = self.cycle
         super().on_headers_complete()
-        if self.server_state.linger_s is not None and self.cycle is not None:
-            self.cycle.keep_alive = False
+        if self.cycle is not previous:
+            self.cycle.transport = _Corked(self.transport, self.loop)  # type: ignore[assignment]
+            if self.server_state.linger_s is not None:
+                self.cycle.keep_alive = False
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless a request is there that the loop has yet to read."""
         if not self.transport.is_closing() and not _has_unread(self.transport):
             self.transport.close()
+
+
+class _Corked:
+    """A connection as one answer sees it: its first piece waits for the second, where that comes at once.
+
+    uvicorn writes head and body one after the other, and each time is a system call.
+    """
+
+    __slots__ = ("_begun", "_held", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+        self._begun = False
+
+    def write(self, data: bytes) -> None:
+        """Write, with what was held back."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif not self._begun:
+            self._begun, self._held = True, data
+            self._loop.call_soon(self.flush)
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write what is held back, if anything is."""
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+    def close(self) -> None:
+        """Close the connection once everything is written."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
 
 
 class WebSocket(WebSocketsSansIOProtocol):

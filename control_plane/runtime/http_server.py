@@ -95,7 +95,7 @@ class HttpServer:
             await self._app(scope, exchange.receive, exchange.send)
             await exchange.finish()
         except ConnectionClosing:
-            if exchange.closing:
+            if exchange.closing and not exchange.given_up:
                 await exchange.finish()
             else:
                 exchange.given_up = True  # by the wall around the component, which drains

@@ -18,6 +18,7 @@ from contracts.errors import ComponentError, ConnectionBroken
 from contracts.problems import REFUSED, Problem, nobody_answers, not_ready, problem, send_problem
 from contracts.routing import PrefixTable
 from control_plane.runtime.exchanges import ConnectionClosing, Exchange
+from control_plane.runtime.host_logging import current_replica
 
 # Raised when the client left, or was told to; nobody's fault.
 _CLIENT_LEFT = (ClientDisconnect, WebSocketDisconnect)
@@ -115,7 +116,8 @@ class Guard:
         if self.draining:
             await send_problem(scope, send, self._refusal)
             return
-        exchange = Exchange(scope, receive, send)
+        current_replica.set(self.replica_id)  # for what is logged meanwhile
+        exchange = Exchange.around(scope, receive, send)
         self._exchanges.add(exchange)
         self._begun += 1
         if self._closing:

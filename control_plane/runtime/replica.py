@@ -19,7 +19,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic_core import to_jsonable_python
 
-from contracts.component import AsgiApp, Component, ComponentContext, Receive, Scope, Send, ServesAsgi
+from contracts.component import AsgiApp, Component, ComponentContext, ServesAsgi
 from contracts.errors import DECLARATION_CODES, ComponentError, CoplaneError, first_of
 from contracts.specs import ReplicaSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
@@ -234,9 +234,7 @@ class Replica:
             raise
         except (Exception, SystemExit) as exc:
             raise self._fault("E5002", "its constructor raised", exc) from exc
-        guard = Guard(
-            _named(app, self.id), component=self.component, replica=self.id, on_error=self._route_failed
-        )
+        guard = Guard(app, component=self.component, replica=self.id, on_error=self._route_failed)
         return _Instance(component, broker, guard, tasks)
 
     async def _start_up(self, instance: _Instance) -> None:
@@ -363,13 +361,3 @@ def _build_app(component: Component, context: ComponentContext) -> AsgiApp:
     if router is not None:
         app.include_router(router)
     return app
-
-
-def _named(app: AsgiApp, replica: str) -> AsgiApp:
-    """Let what is logged while a request is answered carry the replica's name."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        current_replica.set(replica)
-        await app(scope, receive, send)
-
-    return answer

@@ -499,3 +499,29 @@ async def test_an_idle_server_sets_no_timer() -> None:
     async with running(hello):
         timers: list[asyncio.TimerHandle] = vars(loop)["_scheduled"]
         assert not [timer for timer in timers if not timer.cancelled()]
+
+
+async def test_an_answer_that_begins_as_its_client_leaves_troubles_nobody() -> None:
+    """What is held back for the body finds its connection closed."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        connection = send.__self__._send.__self__.transport
+        while not connection.is_closing():  # noqa: ASYNC110 - there is no event for this very turn of the loop
+            await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.body", "body": b""})
+        answered.set()
+
+    async with running(late) as (_, address):
+        for _ in range(5):
+            answered = asyncio.Event()
+            _, writer = await asyncio.open_connection(*address)
+            writer.write(GET)
+            await asyncio.sleep(0.005)
+            writer.close()
+            async with asyncio.timeout(5):
+                await answered.wait()
+    assert not told
