@@ -14,4 +14,3 @@ class Address:
         self.path = parts.path if is_unix else ""
         self.host = "localhost" if is_unix else parts.hostname or ""
         self.port = 80 if is_unix else parts.port or 80
-        self.authority = "localhost" if is_unix else parts.netloc

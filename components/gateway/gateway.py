@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 
+from components.gateway.deadlines import Deadlines
 from components.gateway.headers import HeaderRules
 from components.gateway.pages import OwnPages
 from components.gateway.request import Request, RequestBody, Unanswered
@@ -46,7 +47,7 @@ class Gateway:
 
     def __init__(self, context: ComponentContext) -> None:
         self._context = context
-        self._timeout_s = context.config.header_timeout_s
+        self._deadlines = Deadlines(context.config.header_timeout_s)
         self._rules = HeaderRules(context.config.trusted_proxies)
         self._table = Table()
         self._retired: set[Replica] = set()
@@ -151,17 +152,13 @@ class Gateway:
             receive,
             expected=outbound.has_body,
             in_pieces=outbound.chunked or outbound.waits_for_continue,
-            timeout_s=self._timeout_s,
         )
         return Request(
             component=route.component,
             scope=scope,
             receive=receive,
             send=send,
-            headers=outbound.headers,
-            client=outbound.client,
-            scheme=outbound.scheme,
-            chunked=outbound.chunked,
+            outbound=outbound,
             body=body,
-            timeout_s=self._timeout_s,
+            deadlines=self._deadlines,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -53,6 +53,8 @@ _DROPPED_FROM_ANSWERS = HOP_BY_HOP | {REFUSED}
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _REQUEST_ID_MAX_BYTES = 200
+_ID_BYTES = 16
+_IDS_DRAWN = 256
 _SAFE_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
@@ -76,6 +78,7 @@ class HeaderRules:
 
     def __init__(self, trusted_proxies: Sequence[Network]) -> None:
         self._trusted = tuple(trusted_proxies)
+        self._ids = _ids()
 
     def outbound(self, scope: Scope) -> Outbound:
         """Return the headers of a request on their way to a component."""
@@ -95,7 +98,7 @@ class HeaderRules:
             about_client = _about_client((peer,) if peer else (), scheme, request.host)
         # HTTP/1.0 may leave out the host, and any version a length of nothing; to a component all look alike.
         request.headers = [(b"host", request.host or b"localhost"), *request.headers, *kept, *about_client]
-        request.headers.append((b"x-request-id", request.id or os.urandom(16).hex().encode()))
+        request.headers.append((b"x-request-id", request.id or next(self._ids)))
         if not request.has_length and not request.chunked and scope.get("method", "GET") not in _WITHOUT_BODY:
             request.headers.append((b"content-length", b"0"))
         return request
@@ -123,6 +126,14 @@ class HeaderRules:
         proto = said.get(b"x-forwarded-proto", b"").decode("latin-1").strip()
         request.scheme = proto if proto in ("http", "https") else request.scheme
         return _about_client(tuple(chain), request.scheme, said.get(b"x-forwarded-host", request.host))
+
+
+def _ids() -> Iterator[bytes]:
+    """Yield ids for requests; a system call for each would cost more than all the rest of it."""
+    while True:
+        drawn = os.urandom(_IDS_DRAWN * _ID_BYTES).hex().encode()
+        for start in range(0, len(drawn), 2 * _ID_BYTES):
+            yield drawn[start : start + 2 * _ID_BYTES]
 
 
 def _look_at(seen: list[Header], request: Outbound) -> set[bytes]:

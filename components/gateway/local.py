@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from components.gateway.deadlines import Deadline
 from components.gateway.headers import answer_headers
 from components.gateway.request import Request, Unanswered, late
 from contracts.component import AsgiApp, AsgiMessage, Endpoint, Scope
@@ -24,17 +25,21 @@ class LocalReplica:
         Raises:
             Unanswered: it is draining, or did not begin to answer in time.
         """
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
         answer = _Answer(request)
+        deadline = request.body.deadline = Deadline(request.deadlines, task.cancel)
         try:
-            async with asyncio.timeout(request.timeout_s) as answer.deadline:
-                request.body.deadline = answer.deadline
-                await self._app(_scope(request), request.body.receive, answer.send)
-        except TimeoutError as exc:
-            if answer.deadline is None or not answer.deadline.expired():
+            await self._app(_scope(request), request.body.receive, answer.send)
+        except asyncio.CancelledError as exc:
+            if not deadline.passed or task.cancelling() > cancelled_before + 1:
                 raise
-            raise Unanswered(late(request.component, request.timeout_s), resend=False) from exc
+            raise Unanswered(late(request), resend=False) from exc
         finally:
-            request.body.deadline = None
+            request.body.end_deadline()
+            if deadline.passed:
+                task.uncancel()
         if answer.refused:
             raise Unanswered(not_ready(request.component), resend=True, untouched=True)
 
@@ -45,37 +50,32 @@ class LocalReplica:
 class _Answer:
     """Passes an answer on to the client, unless it says that the replica is draining."""
 
-    __slots__ = ("_request", "deadline", "refused")
+    __slots__ = ("_request", "refused")
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self.deadline: asyncio.Timeout | None = None
         self.refused = False
 
     async def send(self, message: AsgiMessage) -> None:
         if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
-            self._begun()
+            # The clock stops: an answer may take as long as it likes to end.
+            self._request.body.end_deadline()
             headers = message.get("headers", ())
             self.refused = any(name == REFUSED for name, _ in headers)
             message = {**message, "headers": answer_headers(headers)}
         if not self.refused:
             await self._request.send(message)
 
-    def _begun(self) -> None:
-        """Stop the clock: an answer may take as long as it likes to end."""
-        self._request.body.deadline = None
-        if self.deadline is not None and not self.deadline.expired():
-            self.deadline.reschedule(None)
-
 
 def _scope(request: Request) -> Scope:
     """Return the scope that a server behind a socket would make of the same request."""
+    outbound = request.outbound
     # A component behind a socket is told of the chunks that its connection has.
-    chunked = [(b"transfer-encoding", b"chunked")] if request.chunked else []
+    chunked = [(b"transfer-encoding", b"chunked")] if outbound.chunked else []
     return {
         **request.scope,
-        "client": (request.client, 0) if request.client else None,
-        "headers": [*request.headers, *chunked],
+        "client": (outbound.client, 0) if outbound.client else None,
+        "headers": [*outbound.headers, *chunked],
         "http_version": "1.1",
         "root_path": "",
         "scheme": _scheme(request),
@@ -84,5 +84,5 @@ def _scope(request: Request) -> Scope:
 
 def _scheme(request: Request) -> str:
     if request.scope["type"] == "websocket":
-        return request.scheme.replace("http", "ws")
-    return request.scheme
+        return request.outbound.scheme.replace("http", "ws")
+    return request.outbound.scheme

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from components.gateway.headers import Header
+from components.gateway.deadlines import Deadline, Deadlines
+from components.gateway.headers import Outbound
 from contracts.component import AsgiMessage, Receive, Scope, Send
 from contracts.errors import ComponentError
 from contracts.problems import Problem, problem
+
+# A body whole, in pieces as they come, or none.
+Payload = bytes | AsyncGenerator[bytes, None] | None
 
 # RFC 9110, section 9.2.2: sending one of these twice does what sending it once does.
 IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
@@ -23,12 +27,9 @@ class Request:
     scope: Scope
     receive: Receive
     send: Send
-    headers: list[Header]
-    client: str | None
-    scheme: str
-    chunked: bool
+    outbound: Outbound
     body: RequestBody
-    timeout_s: float
+    deadlines: Deadlines
 
 
 class Unanswered(Exception):
@@ -63,20 +64,18 @@ class RequestBody:
         "_in_pieces",
         "_receive",
         "_sent",
-        "_timeout_s",
         "deadline",
         "gone",
     )
 
-    def __init__(self, receive: Receive, *, expected: bool, in_pieces: bool, timeout_s: float) -> None:
+    def __init__(self, receive: Receive, *, expected: bool, in_pieces: bool) -> None:
         self._receive = receive
-        self._timeout_s = timeout_s
         self._expected = expected
         self._in_pieces = in_pieces
         self._first: bytes | None = None
         self._sent = False
         self._ended = asyncio.Event()
-        self.deadline: asyncio.Timeout | None = None
+        self.deadline: Deadline | None = None
         self.gone = False
         if not expected:
             self._ended.set()
@@ -86,7 +85,7 @@ class RequestBody:
         """Tell whether all of it is still here, or yet to come."""
         return not self._sent
 
-    async def payload(self) -> bytes | AsyncIterator[bytes] | None:
+    async def payload(self) -> Payload:
         """Return the body for one attempt: nothing, all of it, or its pieces as they come.
 
         Raises:
@@ -113,13 +112,19 @@ class RequestBody:
             self._ended.set()
         return message
 
+    def end_deadline(self) -> None:
+        """Count no longer: the answer has begun, or never will."""
+        if self.deadline is not None:
+            self.deadline.stop()
+            self.deadline = None
+
     async def wait_gone(self) -> None:
         """Wait until the client has left; its body comes first."""
         await self._ended.wait()
         while not self.gone:
             self.gone = (await self._receive())["type"] == "http.disconnect"
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
         self._sent = True
         try:
             if self._first is not None:
@@ -142,14 +147,12 @@ class RequestBody:
         return body
 
     async def _timed_receive(self) -> AsgiMessage:
-        self._move_deadline(None)
+        if self.deadline is not None:
+            self.deadline.stop()
         message = await self._receive()
-        self._move_deadline(asyncio.get_running_loop().time() + self._timeout_s)
+        if self.deadline is not None:
+            self.deadline.restart()
         return message
-
-    def _move_deadline(self, when: float | None) -> None:
-        if self.deadline is not None and not self.deadline.expired():
-            self.deadline.reschedule(when)
 
 
 def broke(component: str) -> Problem:
@@ -162,10 +165,10 @@ def broke(component: str) -> Problem:
     return problem(502, error)
 
 
-def late(component: str, timeout_s: float) -> Problem:
+def late(request: Request) -> Problem:
     """Return the 504 of a replica that did not answer in time."""
     error = ComponentError(
-        f"component '{component}' did not answer within {timeout_s:g} s",
+        f"component '{request.component}' did not answer within {request.deadlines.length_s:g} s",
         fix="Raise `header_timeout_s` in the gateway's config, or answer sooner",
         code="E5011",
     )

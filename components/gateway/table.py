@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from components.gateway.local import LocalReplica
+from components.gateway.remote import RemoteReplica
 from components.gateway.request import Request
 from contracts.component import Endpoint
 from contracts.routing import PrefixTable
@@ -87,16 +88,9 @@ class Table:
 def _replica(endpoint: Endpoint, known: Mapping[tuple[str, str], Replica]) -> Replica:
     if endpoint.app is not None:
         return LocalReplica(endpoint, endpoint.app)
-    replica = known.get(_place(endpoint)) or _behind_a_socket(endpoint)
+    replica = known.get(_place(endpoint)) or RemoteReplica(endpoint)
     replica.endpoint = endpoint
     return replica
-
-
-def _behind_a_socket(endpoint: Endpoint) -> Replica:
-    # Its HTTP client takes a tenth of a second and ten megabytes, which one process alone need not spend.
-    from components.gateway.remote import RemoteReplica
-
-    return RemoteReplica(endpoint)
 
 
 def _place(endpoint: Endpoint) -> tuple[str, str]:

@@ -40,10 +40,10 @@ async def relay_websocket(address: Address, request: Request) -> None:
         Unanswered: no connection, no answer in time, or a draining replica.
     """
     try:
-        async with asyncio.timeout(request.timeout_s):
+        async with asyncio.timeout(request.deadlines.length_s):
             connection = await _connect(address, request)
     except TimeoutError as exc:
-        raise Unanswered(late(request.component, request.timeout_s), resend=False) from exc
+        raise Unanswered(late(request), resend=False) from exc
     except InvalidStatus as exc:
         await _refuse(request, exc.response)
         return
@@ -84,7 +84,7 @@ def _protocol(request: Request) -> ClientProtocol:
     path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
     return _AsTheClient(
         WebSocketURI(False, "localhost", 80, path, query),
-        request.headers,
+        request.outbound.headers,
         [Subprotocol(name) for name in scope.get("subprotocols", ())],
     )
 

@@ -16,7 +16,7 @@ async def from_client() -> AsgiMessage:
 
 async def test_a_body_that_one_replica_refused_is_there_for_one_in_this_process() -> None:
     """A component may move into the gateway's process while its old replica still refuses."""
-    body = RequestBody(from_client, expected=True, in_pieces=False, timeout_s=1.0)
+    body = RequestBody(from_client, expected=True, in_pieces=False)
     assert await body.payload() == b"hello"
     assert body.can_be_sent
 
