@@ -5,8 +5,8 @@ OpenTelemetry is asked only where the program has loaded it.
 
 from __future__ import annotations
 
+import os
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,10 +24,15 @@ class Correlation:
 _current: ContextVar[Correlation] = ContextVar("coplane_correlation", default=Correlation())  # noqa: B039 (frozen)
 
 
+def new_id() -> str:
+    """Return an id that nobody else will ever make: 128 random bits."""
+    return os.urandom(16).hex()
+
+
 def current_correlation(correlation_id: str | None = None) -> Correlation:
     """Return what a message published here belongs to; a new id where there is none yet."""
     inherited = _current.get()
-    correlation_id = correlation_id or inherited.correlation_id or uuid.uuid4().hex
+    correlation_id = correlation_id or inherited.correlation_id or new_id()
     return Correlation(correlation_id, _active_span() or inherited.traceparent)
 
 

@@ -7,7 +7,6 @@ lost. Consumers see such a message twice when its publisher tries again, as deli
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +19,7 @@ from faststream.response.publish_type import PublishType
 
 from contracts.errors import BusError
 from control_plane.brokers import wire
-from control_plane.brokers.correlation import current_correlation
+from control_plane.brokers.correlation import current_correlation, new_id
 from control_plane.brokers.errors import BusUnavailable, StreamFull
 from control_plane.brokers.messages import decode_message, parse_message
 from control_plane.brokers.settings import DeliverySettings
@@ -93,7 +92,7 @@ class BusProducer(ProducerProto[PublishCommand]):
         correlation = current_correlation(cmd.correlation_id)
         return {
             **wire.encode(cmd.body),
-            "message_id": uuid.uuid4().hex,
+            "message_id": new_id(),
             "correlation_id": correlation.correlation_id,
             "traceparent": correlation.traceparent,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),

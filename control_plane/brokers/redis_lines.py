@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from hiredis import pack_command
 from redis import exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
@@ -38,7 +39,7 @@ class SharedLine:
         if self._closed:
             raise _closed()
         # Packed here, so that what cannot be sent fails its caller alone, not the whole batch.
-        packed = b"".join(self._connection.pack_command(*command))
+        packed = packed_command(command)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked.append((packed, answer))
         if self._talking is None or self._talking.done():
@@ -124,8 +125,21 @@ class BlockingLines:
     async def _exchange(self, connection: AbstractConnection, command: Command, block_s: float) -> Any:
         await open_fresh(connection)
         async with answer_within(block_s + ANSWER_TIMEOUT_S):
-            await connection.send_command(*command)
+            await connection.send_packed_command(packed_command(command))
             return await connection.read_response()
+
+
+def packed_command(command: Command) -> bytes:
+    """Return a command as it goes over the wire.
+
+    Raises:
+        DataError: it holds something that is neither text, nor bytes, nor a number.
+    """
+    try:
+        packed: bytes = pack_command(command)
+    except (TypeError, UnicodeEncodeError) as exc:
+        raise redis_errors.DataError(str(exc)) from exc
+    return packed
 
 
 class answer_within:  # noqa: N801 - it is used as asyncio.timeout is
