@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from perf.bench_report import write_report
 from perf.figures import REPORTS
@@ -36,7 +37,10 @@ def run(names: Sequence[str], *, rounds: int, peers: Sequence[Peer], idle_s: flo
     with tempfile.TemporaryDirectory() as folder:
         tools = Path(folder)
         present = _installed(peers, tools, record) if "launching" in names else []
-        options = {"launching": {"peers": present, "tools": tools}, "idle": {"idle_s": idle_s}}
+        options: dict[str, dict[str, Any]] = {
+            "launching": {"peers": present, "tools": tools},
+            "idle": {"idle_s": idle_s},
+        }
         for number in range(rounds):
             for name in names:
                 began_s = time.monotonic()

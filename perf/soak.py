@@ -112,7 +112,7 @@ class Soak:
     def _processes(self, names: dict[int, str]) -> list[tuple[str, float, float]]:
         found: list[tuple[str, float, float]] = []
         workers = [0.0, 0.0]
-        for process in self._stage.place.processes():
+        for process in self._stage.novel.processes():
             try:
                 figures = float(process.memory_full_info().pss), float(process.num_fds())
             except psutil.Error:
@@ -135,8 +135,8 @@ async def soak_once(*, minutes: float, every_s: float) -> tuple[Soak, str]:
         async with Stage(Path(folder), adapt=counting).opened() as stage:
             soak = Soak(stage, duration_s=60 * minutes, every_s=every_s)
             await soak.run()
-            code = await asyncio.to_thread(stage.place.interrupt)
-            return soak, "" if code == 0 else f"exit code {code}: {stage.place.output[-1000:]}"
+            code = await asyncio.to_thread(stage.novel.interrupt)
+            return soak, "" if code == 0 else f"exit code {code}: {stage.novel.output[-1000:]}"
 
 
 def main() -> int:

@@ -199,7 +199,7 @@ def listeners() -> dict[int, int]:
     return {
         each.laddr.port: each.pid
         for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.pid
+        if each.status == psutil.CONN_LISTEN and each.pid and each.laddr
     }
 
 

@@ -7,7 +7,8 @@ system; of ours with the control plane, the anchor and Valkey, of the others wit
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import psutil
 
 from perf.peers.supervisors import Peer
 from perf.record import Record
-from perf.stages import coplane, peer_stage
+from perf.stages import Stage, coplane, peer_stage
 from tests.support.backend import Backend
 
 SETTLE_S = 2.0
@@ -23,7 +24,10 @@ SETTLE_S = 2.0
 
 def measure(record: Record, *, peers: list[Peer], tools: Path) -> None:
     """Launch every system once."""
-    stages = {"single": partial(coplane, "single"), "multi": partial(coplane, "multi")}
+    stages: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
+        "single": partial(coplane, "single"),
+        "multi": partial(coplane, "multi"),
+    }
     stages |= {peer.name: partial(peer_stage, peer, tools) for peer in peers}
     for name, stage in stages.items():
         with ExitStack() as stack:
