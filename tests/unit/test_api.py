@@ -233,9 +233,9 @@ class TestTheDoorWithAToken:
             assert await blocking(ask, port, {"authorization": authorization}) == 401
 
     async def test_a_token_file_that_was_never_written_opens_nothing(
-        self, controller: FakeController, tmp_path: Path
+        self, controller: FakeController, folder: Path
     ) -> None:
-        runtime = RuntimeDir.open(tmp_path, {})
+        runtime = RuntimeDir.open(folder, {})
         runtime.token.touch()
         with contextlib.closing(control_servers.Doors(runtime, "127.0.0.1", 0)) as doors:
             async with control_servers.serving(controller, runtime, doors):

@@ -8,8 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +16,6 @@ from contracts.errors import LaunchError
 from control_plane.runtime.paths import SOCKET_PATH_BYTES, RuntimeDir
 
 ROOT = os.geteuid() == 0
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder so short that sockets fit into it."""
-    with tempfile.TemporaryDirectory(prefix="ctl-", dir="/tmp") as made:
-        yield Path(made)
 
 
 @pytest.fixture

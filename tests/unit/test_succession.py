@@ -42,9 +42,9 @@ class TestDeaths:
 class TestStanding:
     @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
     def test_a_child_that_a_dead_anchor_was_forking_does_not_keep_its_socket(
-        self, tmp_path: Path, end: signal.Signals
+        self, folder: Path, end: signal.Signals
     ) -> None:
-        runtime = RuntimeDir.open(tmp_path, {})
+        runtime = RuntimeDir.open(folder, {})
         anchor = subprocess.Popen(
             [sys.executable, "-c", FORKING_ANCHOR, str(runtime.anchor_socket)], stdout=subprocess.PIPE
         )

@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
     path = Path(args.config) if args.config else None
     loaded = load(path, environ=os.environ, cwd=Path.cwd())
-    spec = host_spec(args, loaded, RuntimeDir.open(loaded.project, os.environ))
+    spec = host_spec(args, loaded, RuntimeDir.locate(loaded.project, os.environ))
+    RuntimeDir.open(loaded.project, os.environ)  # only now: what is refused leaves no folder behind
     os.chdir(spec.project)
     sys.path.insert(0, spec.project)
     exit_code = run_host(spec)
