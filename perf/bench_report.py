@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perf.bars import bar_chart
 from perf.figures import machine, spread
+from perf.findings import finding
 from perf.goals import Outcome, outcomes
 from perf.record import Record
 
@@ -46,7 +47,9 @@ def _lines(record: Record, duration_s: int) -> Iterable[str]:
         "| goal | compared with | measured (single rounds) | bound | reached |",
         "|" + " --- |" * 5,
     )
-    yield from map(_goal, outcomes(record))
+    reached = list(outcomes(record))
+    yield from map(_goal, reached)
+    yield from _missed([outcome for outcome in reached if not outcome.goal.reached(outcome.value)])
     for name, systems in record.samples.items():
         yield from _measurement(name, systems)
     yield from (
@@ -62,6 +65,18 @@ def _goal(outcome: Outcome) -> str:
     compared = goal.of + (f", {_title(goal.of_measurement)}" if goal.of_measurement else "")
     reached = "yes" if goal.reached(outcome.value) else "**no**"
     return f"| {goal.what} | {compared} | {measured} | {bound} | {reached} |"
+
+
+def _missed(missed: Sequence[Outcome]) -> Iterable[str]:
+    """Say by how much each goal was missed, and what its profile says."""
+    if not missed:
+        return
+    yield from ("", "## Missed", "")
+    for outcome in missed:
+        goal = outcome.goal
+        name = goal.what + (f", of {goal.of}" if goal.is_ratio else "")
+        beyond = f"{goal.worse_by(outcome.value, goal.bound):.0%} beyond its bound"
+        yield f"- **{name}**: {beyond}. {finding(goal)}".rstrip()
 
 
 def _measurement(name: str, systems: Mapping[str, Sequence[float]]) -> Iterable[str]:

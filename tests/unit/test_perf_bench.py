@@ -73,6 +73,8 @@ class TestReport:
         report = write_report(record, tmp_path, duration_s=1)
         assert "| cold start, multi | floor | 2.00 (2.00 to 2.00) | at most 1.6 | **no** |" in report
         assert "| cold start, single | floor | 1.00 (1.00 to 1.00) | at most 1.25 | yes |" in report
+        assert "- **cold start, multi, of floor**: 25% beyond its bound. Imports come first" in report
+        assert "- **cold start, single" not in report
         assert "Left out, nginx: not installed" in report
         assert (tmp_path / "bench.md").read_text() == report
 
