@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from components.gateway.local import LocalReplica
-from components.gateway.remote import RemoteReplica
 from components.gateway.request import Request
 from contracts.component import Endpoint
 from contracts.routing import PrefixTable
@@ -88,9 +87,16 @@ class Table:
 def _replica(endpoint: Endpoint, known: Mapping[tuple[str, str], Replica]) -> Replica:
     if endpoint.app is not None:
         return LocalReplica(endpoint, endpoint.app)
-    replica = known.get(_place(endpoint)) or RemoteReplica(endpoint)
+    replica = known.get(_place(endpoint)) or _behind_a_socket(endpoint)
     replica.endpoint = endpoint
     return replica
+
+
+def _behind_a_socket(endpoint: Endpoint) -> Replica:
+    # Its clients take a hundredth of a second, which one process alone need not spend.
+    from components.gateway.remote import RemoteReplica
+
+    return RemoteReplica(endpoint)
 
 
 def _place(endpoint: Endpoint) -> tuple[str, str]:

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from contracts.errors import CoplaneError, first_of
 from contracts.specs import Mode
 from control_plane.launch_options import LaunchOptions, LaunchReporter
-from control_plane.launcher.blueprint import beside_what_runs, draw_blueprint
-from control_plane.launcher.many_processes import run_in_processes
-from control_plane.launcher.one_process import run_in_one_process
+from control_plane.launcher.blueprint import Blueprint, beside_what_runs, draw_blueprint
 from control_plane.runtime.paths import RuntimeDir
 
 
@@ -30,13 +28,23 @@ def run_launch(options: LaunchOptions, reporter: LaunchReporter) -> int:
         with _occupied(blueprint.runtime):
             blueprint = beside_what_runs(blueprint)
             reporter.starting(blueprint.settings.app.name, str(blueprint.mode), blueprint.mode_reason)
-            run = run_in_one_process if blueprint.mode is Mode.SINGLE else run_in_processes
-            exit_code = run(blueprint, reporter)
+            exit_code = _run(blueprint, reporter)
     except* CoplaneError as errors:
         error = first_of(errors)
         reporter.error(error)
         exit_code = int(error.exit_code)
     return exit_code
+
+
+def _run(blueprint: Blueprint, reporter: LaunchReporter) -> int:
+    # Each loads what it needs: one process needs neither a Redis client nor an anchor.
+    if blueprint.mode is Mode.SINGLE:
+        from control_plane.launcher.one_process import run_in_one_process
+
+        return run_in_one_process(blueprint, reporter)
+    from control_plane.launcher.many_processes import run_in_processes
+
+    return run_in_processes(blueprint, reporter)
 
 
 @contextlib.contextmanager

@@ -74,6 +74,19 @@ def test_components_is_a_namespace_that_a_users_own_folder_joins(tmp_path: Path)
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=60)
 
 
+def test_one_process_loads_no_client_of_a_bus_or_of_other_processes() -> None:
+    code = (
+        "import sys, components.gateway, control_plane.brokers.faststream\n"
+        "from control_plane.launcher import one_process, root\n"
+        "from control_plane.hosting import inline\n"
+        "print(*sorted({'redis', 'hiredis', 'aiohttp', 'websockets.asyncio.client'} & set(sys.modules)))\n"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert loaded.stdout.split() == []
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"]], ids=" ".join)
 def test_the_command_line_loads_nothing_heavy(arguments: list[str]) -> None:
     """`ctl status` must answer at once; what a launch needs loads with the launch."""
