@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,18 +16,16 @@ from control_plane.brokers import StreamTransport, open_transport
 from control_plane.core import Memory, initial_state, recalled, remembered
 from control_plane.hosting import Hosting
 from control_plane.launch_options import LaunchReporter
-from control_plane.launcher.blueprint import Blueprint, stop_bound_s
+from control_plane.launcher.blueprint import BUS_TIMEOUT_S, Blueprint, stop_bound_s
 from control_plane.launcher.control_servers import Doors, serving
 from control_plane.launcher.launch import Interrupted, Launch
 from control_plane.launcher.leadership import Leadership
 from control_plane.launcher.signals import held_signals, hold_signals, stop_signals
 from control_plane.launcher.succession import Legacy, Standing
 from control_plane.runtime import clock
-from control_plane.runtime.ports import bind_public
 from control_plane.stores import LeaseTable, open_state
 from control_plane.supervisor import Identity, Supervisor
 
-BUS_TIMEOUT_S = 10.0
 BUS_PAUSE_S = 0.02
 EPOCH_KEY = "ctl.epoch"
 NODE = "local"
@@ -162,8 +159,3 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
         raise Interrupted("the launch was interrupted before it was ready") from None
     finally:
         hold_signals()  # lest they go to a loop that has ended
-
-
-def bind_gateway(blueprint: Blueprint) -> socket.socket:
-    gateway = blueprint.settings.gateway
-    return bind_public(gateway.host, gateway.port)

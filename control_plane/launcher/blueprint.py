@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass, replace
 
 from contracts.specs import GATEWAY, Mode, Settings
@@ -10,8 +11,11 @@ from control_plane.core import front_first, order
 from control_plane.launch_options import LaunchOptions
 from control_plane.launcher import takeover
 from control_plane.launcher.choice import choose
+from control_plane.runtime.anchor_protocol import AnchorOptions
 from control_plane.runtime.paths import RuntimeDir
+from control_plane.runtime.ports import bind_public
 
+BUS_TIMEOUT_S = 10.0
 # On top of what hosts may take: the anchor then ends Valkey, and sweeps up what is left.
 ANCHOR_MARGIN_S = 20.0
 LEVEL_MARGIN_S = 5.0
@@ -87,3 +91,26 @@ def stop_bound_s(settings: Settings) -> float:
 
 def anchor_bound_s(blueprint: Blueprint) -> float:
     return stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S
+
+
+def bind_gateway(blueprint: Blueprint) -> socket.socket:
+    gateway = blueprint.settings.gateway
+    return bind_public(gateway.host, gateway.port)
+
+
+def anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOptions:
+    """Return what an anchor has to know."""
+    settings, runtime = blueprint.settings, blueprint.runtime
+    return AnchorOptions(
+        app=settings.app.name,
+        home=str(runtime.home),
+        project=str(runtime.project),
+        sockets=str(runtime.sockets),
+        preload=tuple(
+            (name, spec.use.partition(":")[0]) for name, spec in settings.components.items() if spec.preload
+        ),
+        public_fd=public.fileno(),
+        valkey=blueprint.embedded_bus,
+        orphan_grace_s=settings.app.orphan_grace_s,
+        stop_timeout_s=stop_bound_s(settings),
+    )

@@ -6,8 +6,8 @@ import asyncio
 import sys
 
 from control_plane.launch_options import LaunchReporter
-from control_plane.launcher.assembly import bind_gateway, conduct, open_bus, prepare, run_loop
-from control_plane.launcher.blueprint import Blueprint
+from control_plane.launcher.assembly import conduct, open_bus, prepare, run_loop
+from control_plane.launcher.blueprint import Blueprint, bind_gateway
 from control_plane.launcher.succession import Standing
 from control_plane.runtime import children, host_logging, images
 from control_plane.runtime.ports import url_of

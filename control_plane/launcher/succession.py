@@ -12,16 +12,20 @@ import signal
 from collections import deque
 from dataclasses import dataclass, field
 from socket import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psutil
 
-from contracts.errors import CoplaneError
-from control_plane.core import State
-from control_plane.launcher.control_servers import Doors
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public
-from control_plane.runtime.remains import Remains
+
+if TYPE_CHECKING:
+    # They load while the first anchor is on its way.
+    from contracts.errors import CoplaneError
+    from control_plane.core import State
+    from control_plane.launcher.control_servers import Doors
+    from control_plane.runtime.remains import Remains
 
 MAX_DEATHS = 5
 WINDOW_S = 60.0
@@ -64,6 +68,8 @@ class Standing:
         Raises:
             LaunchError: the port is taken (E2001).
         """
+        from control_plane.launcher.control_servers import Doors
+
         self.doors = self.doors or Doors(self.runtime, host, port)
         return self.doors
 
