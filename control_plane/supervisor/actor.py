@@ -195,8 +195,10 @@ class Supervisor:
         # Spreads restarts out; nothing here is a secret.
         jitter = random.random()
         self._state, effects = reduce(before, event, now_s=clock.now_s(), jitter=jitter)
-        self._keeper.note(self._state)  # before anybody is told of it
-        self._announce(decisions(before, self._state))
+        decided = list(decisions(before, self._state))
+        gave_up = any(decision.to_state is ReplicaState.FAILED for decision in decided)
+        self._keeper.note(self._state, at_once=gave_up)  # before anybody is told of it
+        self._announce(decided)
         for effect in effects:
             self._executor.carry_out(effect)
 

@@ -19,7 +19,7 @@ PAUSE_S = 0.5
 class Keeper:
     """Sends the memory whenever it has changed; who supervises does not wait for it.
 
-    What operators want is sent at once, the histories of replicas now and then.
+    What operators want, and what is given up, is sent at once, the histories of replicas now and then.
     """
 
     def __init__(self, hosting: Hosting) -> None:
@@ -29,10 +29,10 @@ class Keeper:
         self._changed = asyncio.Event()
         self._asked = asyncio.Event()
 
-    def note(self, state: State) -> None:
-        """Take note of this state; returns at once."""
+    def note(self, state: State, *, at_once: bool = False) -> None:
+        """Take note of this state, which is `at_once` to be sent; returns before it is."""
         before, self._newest = self._newest, state
-        is_asked = before is None or not _is_wanted_the_same(before, state)
+        is_asked = at_once or before is None or not _is_wanted_the_same(before, state)
         if is_asked:
             self._asked.set()
         if before is None or is_asked or before.observed.replicas is not state.observed.replicas:
