@@ -101,7 +101,7 @@ class Answer:
 
     def feed(self, data: bytes) -> None:
         """Take in what came."""
-        if self._parser is None:
+        if self._parser is None or self._error is not None:
             return
         self.touched = True
         if not self.begun:

@@ -1,6 +1,7 @@
 """A backend below an anchor: what multi and hybrid mode are.
 
-The anchor is forked first. While it imports what hosts need, this process imports what it needs itself.
+The first anchor is forked before all else: while it imports what hosts need, this process imports what it
+needs itself.
 """
 
 from __future__ import annotations
@@ -43,6 +44,6 @@ def _start_first_anchor(blueprint: Blueprint, standing: Standing) -> None:
     if not blueprint.embedded_bus:
         asyncio.run(check(blueprint.bus_url, timeout_s=BUS_TIMEOUT_S))
     standing.public = bind_gateway(blueprint)
-    # Fork before any thread or event loop exists; everybody then shares the pages of these imports.
+    # Fork while no thread or event loop exists; everybody then shares the pages of these imports.
     images.import_base()
     standing.anchor_pid = start_anchor(anchor_options(blueprint, standing.public))

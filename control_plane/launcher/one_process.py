@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 
+from control_plane.hosting.inline import InlineHosting
 from control_plane.launch_options import LaunchReporter
 from control_plane.launcher.assembly import conduct, open_bus, prepare, run_loop
 from control_plane.launcher.blueprint import Blueprint, bind_gateway
@@ -17,6 +19,7 @@ def run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     blueprint.runtime.clean_stale()
     standing = Standing(blueprint.runtime, public=bind_gateway(blueprint))
     handler = host_logging.configure(blueprint.runtime.logs, label="control")
+    _import_what_is_needed(blueprint)
     sys.path.insert(0, str(blueprint.runtime.project))
     images.freeze()
     try:
@@ -27,9 +30,16 @@ def run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
         standing.close()
 
 
-async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, standing: Standing) -> int:
-    from control_plane.hosting.inline import InlineHosting
+def _import_what_is_needed(blueprint: Blueprint) -> None:
+    """Import before the project's folder is looked into: a module there may have the name of one of these."""
+    needed = ["control_plane.brokers.faststream"]
+    if not blueprint.bus_url.startswith("memory:"):
+        needed += ["control_plane.brokers.redis_transport", "control_plane.stores.redis"]
+    for name in needed:
+        importlib.import_module(name)
 
+
+async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, standing: Standing) -> int:
     public = standing.public
     assert public is not None
     async with open_bus(blueprint) as bus, asyncio.TaskGroup() as tasks:

@@ -37,7 +37,7 @@ def run_launch(options: LaunchOptions, reporter: LaunchReporter) -> int:
 
 
 def _run(blueprint: Blueprint, reporter: LaunchReporter) -> int:
-    # Each loads what it needs: one process needs neither a Redis client nor an anchor.
+    # Each loads what it needs: one process needs no anchor, and with a bus in memory no client of one.
     if blueprint.mode is Mode.SINGLE:
         from control_plane.launcher.one_process import run_in_one_process
 

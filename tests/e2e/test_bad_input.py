@@ -256,6 +256,19 @@ def test_an_unknown_component_on_the_command_line_is_said_with_the_near_miss(tmp
     assert "Did you mean 'good'" in output
 
 
+@pytest.mark.parametrize("name", ["redis", "hiredis", "faststream"])
+def test_a_module_of_the_project_with_the_name_of_a_library_hides_nothing_from_one_process(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not the library')\n")
+    config = tmp_path / "ctl.toml"
+    with running_server("valkey", tmp_path) as server:
+        config.write_text(f'{GOOD}\n[bus]\nurl = "{server.url}"\n')
+        with backend(config, env={"PYTHONPATH": os.getcwd()}) as made:
+            made.ctl_launch_detached("single")
+            assert made.ctl("stop").returncode == 0
+
+
 def test_a_folder_of_the_project_with_the_name_of_one_of_ours_hides_nothing_from_us(tmp_path: Path) -> None:
     (tmp_path / "components").mkdir()
     (tmp_path / "components" / "__init__.py").touch()
