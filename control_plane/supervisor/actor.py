@@ -52,7 +52,7 @@ from control_plane.hosting import Hosting
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import Announcer, events_stream
 from control_plane.runtime.losses import LOSSES
-from control_plane.supervisor.announcing import decisions, last_words
+from control_plane.supervisor.announcing import changes, decisions, last_words
 from control_plane.supervisor.commander import Commander
 from control_plane.supervisor.executor import Executor
 from control_plane.supervisor.identity import Identity
@@ -195,10 +195,10 @@ class Supervisor:
         # Spreads restarts out; nothing here is a secret.
         jitter = random.random()
         self._state, effects = reduce(before, event, now_s=clock.now_s(), jitter=jitter)
-        decided = list(decisions(before, self._state))
-        gave_up = any(decision.to_state is ReplicaState.FAILED for decision in decided)
-        self._keeper.note(self._state, at_once=gave_up)  # before anybody is told of it
-        self._announce(decided)
+        changed = changes(before, self._state)
+        is_over = any(record.state is ReplicaState.FAILED or record.finished for _, _, record in changed)
+        self._keeper.note(self._state, at_once=is_over)  # before anybody is told of it
+        self._announce(decisions(changed))
         for effect in effects:
             self._executor.carry_out(effect)
 

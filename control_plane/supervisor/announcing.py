@@ -6,11 +6,14 @@ more, only the control plane knows; whoever reads the stream then has the whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from contracts.messages import CommandCompleted, CommandFailed, ComponentTransitioned
 from contracts.status import ReplicaState
 from control_plane.core import Conclude, HostExited, ReplicaRecord, State
+
+# A replica's name, its record before, and after.
+Changes = Sequence[tuple[str, ReplicaRecord | None, ReplicaRecord]]
 
 _ENDED = frozenset({ReplicaState.STOPPED, ReplicaState.BACKOFF, ReplicaState.FAILED})
 _DECISIONS = frozenset({ReplicaState.BACKOFF, ReplicaState.FAILED, ReplicaState.LOST})
@@ -35,13 +38,18 @@ def last_words(state: State, exited: HostExited) -> Iterator[ComponentTransition
             )
 
 
-def decisions(before: State, after: State) -> Iterator[ComponentTransitioned]:
+def changes(before: State, after: State) -> Changes:
+    """Return each replica whose record is another one, with both."""
+    was, now = before.observed.replicas, after.observed.replicas
+    if was is now:
+        return []
+    return [(name, was.get(name), record) for name, record in now.items() if record is not was.get(name)]
+
+
+def decisions(changed: Changes) -> Iterator[ComponentTransitioned]:
     """Yield the transitions that were decided here; they name no host, since none made them."""
-    if after.observed.replicas is before.observed.replicas:
-        return
-    for name, record in after.observed.replicas.items():
-        was = before.observed.replicas.get(name)
-        if record is was or record.state not in _DECISIONS or (was and was.state is record.state):
+    for name, was, record in changed:
+        if record.state not in _DECISIONS or (was and was.state is record.state):
             continue
         yield ComponentTransitioned(
             component=record.component,

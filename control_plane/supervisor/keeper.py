@@ -19,7 +19,7 @@ PAUSE_S = 0.5
 class Keeper:
     """Sends the memory whenever it has changed; who supervises does not wait for it.
 
-    What operators want, and what is given up, is sent at once, the histories of replicas now and then.
+    What operators want, and what has failed or finished, is sent at once, other histories now and then.
     """
 
     def __init__(self, hosting: Hosting) -> None:

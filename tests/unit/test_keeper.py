@@ -69,7 +69,7 @@ async def test_the_first_change_is_sent_at_once_and_what_follows_as_its_last_sta
         await eventually(lambda: anchor.restarts == [1, 9])
 
 
-async def test_what_was_given_up_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_over_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that dies right after it must not have it started again by the next one."""
     monkeypatch.setattr(keeper, "PAUSE_S", 60.0)
     anchor = Anchor()
