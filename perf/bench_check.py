@@ -19,7 +19,7 @@ from typing import Any
 
 from perf.bench import BENCHES, IDLE_S, as_users_run, run
 from perf.figures import REPORTS
-from perf.goals import Goal, Outcome, outcomes
+from perf.goals import Outcome, outcomes
 from perf.peers.supervisors import FLOOR
 from perf.record import Record
 
@@ -33,7 +33,7 @@ Baselines = Mapping[str, Mapping[str, float]]
 def baselines_of(record: Record) -> dict[str, dict[str, float]]:
     """Return the ratio and the noise of each goal that compares two systems."""
     return {
-        name_of(each.goal): {"ratio": round(each.value, 4), "noise": round(each.noise, 4)}
+        each.goal.name: {"ratio": round(each.value, 4), "noise": round(each.noise, 4)}
         for each in outcomes(record)
         if each.goal.is_ratio
     }
@@ -42,22 +42,16 @@ def baselines_of(record: Record) -> dict[str, dict[str, float]]:
 def regressions(record: Record, baselines: Baselines, *, tolerance: float) -> Iterator[str]:
     """Yield a line for each ratio that got worse by more than the noise and the tolerance."""
     for outcome in outcomes(record):
-        before = baselines.get(name_of(outcome.goal))
+        before = baselines.get(outcome.goal.name)
         if before is None:
             continue
         worse = outcome.goal.worse_by(outcome.value, before["ratio"])
         allowed = tolerance + before["noise"] + outcome.noise
         if worse > allowed:
             yield (
-                f"{name_of(outcome.goal)}: {outcome.value:.2f}, was {before['ratio']:.2f}: "
+                f"{outcome.goal.name}: {outcome.value:.2f}, was {before['ratio']:.2f}: "
                 f"{worse:.0%} worse, where {allowed:.0%} may be noise"
             )
-
-
-def name_of(goal: Goal) -> str:
-    """Return what a goal is called among the baselines."""
-    compared = " ".join(filter(None, (goal.of, goal.of_measurement)))
-    return f"{goal.what}, of {compared}"
 
 
 def main() -> int:
@@ -93,7 +87,7 @@ def _record() -> int:
 
 
 def _line(outcome: Outcome) -> str:
-    return f"{name_of(outcome.goal)}: {outcome.value:.2f} ({outcome.lowest:.2f} to {outcome.highest:.2f})"
+    return f"{outcome.goal.name}: {outcome.value:.2f} ({outcome.lowest:.2f} to {outcome.highest:.2f})"
 
 
 if __name__ == "__main__":

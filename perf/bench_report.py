@@ -74,9 +74,8 @@ def _missed(missed: Sequence[Outcome]) -> Iterable[str]:
     yield from ("", "## Missed", "")
     for outcome in missed:
         goal = outcome.goal
-        name = goal.what + (f", of {goal.of}" if goal.is_ratio else "")
         beyond = f"{goal.worse_by(outcome.value, goal.bound):.0%} beyond its bound"
-        yield f"- **{name}**: {beyond}. {finding(goal)}".rstrip()
+        yield f"- **{goal.name}**: {beyond}. {finding(goal)}".rstrip()
 
 
 def _measurement(name: str, systems: Mapping[str, Sequence[float]]) -> Iterable[str]:

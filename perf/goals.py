@@ -26,6 +26,12 @@ class Goal:
     of_measurement: str = ""
 
     @property
+    def name(self) -> str:
+        """Return what it is called, in the report and among the baselines."""
+        compared = " ".join(filter(None, (self.of, self.of_measurement)))
+        return f"{self.what}, of {compared}" if self.is_ratio else self.what
+
+    @property
     def is_ratio(self) -> bool:
         """Tell whether two systems are compared, so that the machine's own speed falls out."""
         return bool(self.of)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perf.bars import bar_chart
-from perf.bench_check import baselines_of, name_of, regressions
+from perf.bench_check import baselines_of, regressions
 from perf.bench_report import write_report
 from perf.goals import GOALS, Goal, outcomes
 from perf.record import Record
@@ -46,7 +46,7 @@ class TestGoals:
         assert {one.goal.of for one in outcomes(recorded(multi=[1.0]))} == set()
 
     def test_no_two_goals_are_called_alike(self) -> None:
-        names = [name_of(goal) for goal in GOALS]
+        names = [goal.name for goal in GOALS]
         assert len(set(names)) == len(names)
 
 
