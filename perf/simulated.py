@@ -217,7 +217,7 @@ class _RunningHosts:
     async def terminate(self, host: str) -> None:
         raise RuntimeError(f"'{host}' is to end, although it is needed")
 
-    async def kill(self, host: str) -> None:
+    async def kill(self, host: str, *, within_s: float | None = None) -> bool:
         raise RuntimeError(f"'{host}' is to be killed, although it speaks all the time")
 
     def adopted(self) -> Sequence[Adopted]:

@@ -53,7 +53,7 @@ class StopHost:
 
 @dataclass(frozen=True)
 class KillHost:
-    """Kill the process and all it started."""
+    """Kill the process and all it started, soon or not at all: the reason may pass by itself."""
 
     host: str
     reason: str

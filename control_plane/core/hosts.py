@@ -14,7 +14,7 @@ from contracts.messages import (
 )
 from contracts.status import ReplicaState
 from control_plane.core.deadlines import drain_limit_s, spawn_limit_s
-from control_plane.core.inputs import HostExited, HostSpawned, Moment, SpawnFailed
+from control_plane.core.inputs import HostExited, HostSpared, HostSpawned, Moment, SpawnFailed
 from control_plane.core.questions import host_of, is_given_up, key_of, replicas_of
 from control_plane.core.records import Exit, changed, exited, stopped
 from control_plane.core.sightings import Sighting, from_report, from_transition, observe, with_health
@@ -97,6 +97,14 @@ def _adopted(state: State, event: HostSpawned, at: Moment) -> State:
         deadline_s=at.now_s + spawn_limit_s(state, replicas),
     )
     return state.with_host(event.host, host).with_vitals(event.host, Vitals(at.now_s))
+
+
+def spared(state: State, event: HostSpared) -> State:
+    """Take a host as running that was to be killed; where the reason still holds, it is planned again."""
+    host = state.observed.hosts.get(event.host)
+    if host is None or host.phase is not HostPhase.STOPPING or host.dismissed:
+        return state
+    return state.with_host(event.host, replace(host, phase=HostPhase.UP, deadline_s=None))
 
 
 # Messages.

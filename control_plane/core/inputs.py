@@ -50,6 +50,13 @@ class HostExited:
 
 
 @dataclass(frozen=True)
+class HostSpared:
+    """An order to kill a host came too late, and was not obeyed: it may be well again."""
+
+    host: str
+
+
+@dataclass(frozen=True)
 class StopAll:
     """Somebody wants the whole application down, for good."""
 
@@ -87,5 +94,15 @@ class Moment:
     jitter: float = 0.5
 
 
-Internal = HostSpawned | SpawnFailed | HostExited | StopAll | Issued | TimePassed | BusLost | BusRecovered
+Internal = (
+    HostSpawned
+    | SpawnFailed
+    | HostExited
+    | HostSpared
+    | StopAll
+    | Issued
+    | TimePassed
+    | BusLost
+    | BusRecovered
+)
 Input = Event | AnyRequest | Internal

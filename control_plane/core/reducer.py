@@ -23,6 +23,7 @@ from control_plane.core.inputs import (
     BusLost,
     BusRecovered,
     HostExited,
+    HostSpared,
     HostSpawned,
     Input,
     Internal,
@@ -81,6 +82,8 @@ def _internal(state: State, event: Internal, at: Moment) -> State:
             return hosts.ended(state, event.host, hosts.spawn_failure(event), at)
         case HostExited():
             return hosts.ended(state, event.host, hosts.exit_of(state, event), at)
+        case HostSpared():
+            return hosts.spared(state, event)
         case StopAll():
             return stop_all(state, at)
         case Issued(effect):

@@ -52,8 +52,15 @@ class Hosting(Protocol):
         """Ask a host to stop by itself."""
         ...
 
-    async def kill(self, host: str) -> None:
-        """End a host and everything it started, at once."""
+    async def kill(self, host: str, *, within_s: float | None = None) -> bool:
+        """End a host and everything it started, at once.
+
+        Args:
+            within_s: for how long the order is valid; for ever where it is None.
+
+        Returns:
+            Whether it was obeyed, and did not come too late.
+        """
         ...
 
     def adopted(self) -> Sequence[Adopted]:

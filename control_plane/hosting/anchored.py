@@ -45,9 +45,9 @@ class AnchoredHosting:
         """Send SIGTERM to the host."""
         await self._anchor.signal(host, signal.SIGTERM)
 
-    async def kill(self, host: str) -> None:
-        """Kill the host's whole process group."""
-        await self._anchor.signal(host, signal.SIGKILL)
+    async def kill(self, host: str, *, within_s: float | None = None) -> bool:
+        """Kill the host's whole process group; an anchor that was frozen may come to it too late."""
+        return await self._anchor.signal(host, signal.SIGKILL, within_s=within_s)
 
     def adopted(self) -> Sequence[Adopted]:
         """Return the hosts that the anchor held when we connected."""

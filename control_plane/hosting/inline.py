@@ -69,10 +69,11 @@ class InlineHosting:
         if host in self._hosts:
             self._hosts[host][0].stop("told to")
 
-    async def kill(self, host: str) -> None:
+    async def kill(self, host: str, *, within_s: float | None = None) -> bool:
         """Cancel the host's task and everything in it."""
         if host in self._hosts:
             self._hosts[host][1].cancel()
+        return True
 
     def adopted(self) -> Sequence[Adopted]:
         """Return nothing: a host in this process never outlives it."""

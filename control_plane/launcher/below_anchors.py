@@ -20,6 +20,8 @@ from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
 log = logging.getLogger("coplane.launch")
 
 ANCHOR_TIMEOUT_S = 60.0
+# From the end of its connections to the end of its process; waited for in vain where we lost control of it.
+DEATH_TAKES_S = 1.0
 # For the hosts of a dead anchor to finish what they hold.
 OLD_HOSTS_GRACE_S = 2.0
 
@@ -79,10 +81,12 @@ async def _serve_anchored(
             in_charge = True
             return await conduct(blueprint, prepared)
     except* CoplaneError as errors:
-        # Whatever failed because the anchor is gone; its socket tells a death from a loss of control.
-        if not in_charge or blueprint.runtime.anchor_alive():
+        # Whatever failed because the anchor is gone: it has died, or obeys somebody else.
+        if not in_charge:
             raise
         hold_signals()  # the next beginning heeds them: a cancellation here would leave hosts behind
+        if not await anchor.died(within_s=DEATH_TAKES_S):
+            raise
         left = _legacy(first_of(errors), hosting, prepared, anchor.public_url)
     finally:
         if left is None:

@@ -17,6 +17,7 @@ from control_plane.launcher.blueprint import (
     anchor_options,
     bind_gateway,
 )
+from control_plane.launcher.signals import hold_signals
 from control_plane.launcher.succession import Standing
 from control_plane.runtime import host_logging, images
 from control_plane.runtime.anchor import start_anchor
@@ -46,4 +47,5 @@ def _start_first_anchor(blueprint: Blueprint, standing: Standing) -> None:
     standing.public = bind_gateway(blueprint)
     # Fork while no thread or event loop exists; everybody then shares the pages of these imports.
     images.import_base()
+    hold_signals()  # from here on there is somebody to end; the event loop heeds them
     standing.anchor_pid = start_anchor(anchor_options(blueprint, standing.public))

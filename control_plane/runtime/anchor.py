@@ -22,11 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-import psutil
 from pydantic import Field
 
 from contracts.errors import ExitCode
-from control_plane.runtime import children, clock, host_logging, images
+from control_plane.runtime import children, clock, host_logging, images, processes
 from control_plane.runtime.anchor_loop import Anchor
 from control_plane.runtime.anchor_protocol import AnchorOptions, Record
 from control_plane.runtime.paths import RuntimeDir
@@ -206,7 +205,8 @@ def _serve(handover: Handover) -> None:
 
 def _runs(pid: int | None) -> bool:
     """Tell whether a child runs, without reaping it."""
-    return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    child = processes.find(pid) if pid is not None else None
+    return child is not None and processes.lives(child)
 
 
 def _log_to_stderr() -> None:

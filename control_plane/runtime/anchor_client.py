@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from contracts.errors import CoplaneError, LaunchError
 from contracts.specs import HostSpec
+from control_plane.runtime import clock, processes
 from control_plane.runtime.anchor_protocol import (
     MAX_ANSWER_BYTES,
     AnchorEvent,
@@ -60,6 +61,7 @@ class AnchorClient:
 
     def __init__(self, wire: _Wire, welcome: Welcome) -> None:
         self._wire = wire
+        self._process = processes.find(welcome.anchor_pid)
         self.welcome = welcome
 
     @classmethod
@@ -107,9 +109,20 @@ class AnchorClient:
         spawned = await self._wire.ask(lambda number: Spawn(id=number, spec=spec), Spawned)
         return spawned.pid
 
-    async def signal(self, host: str, signum: int) -> None:
-        """Send a signal to a host, or SIGKILL to its whole group; nothing happens to one that has ended."""
-        await self._wire.ask(lambda number: SignalHost(id=number, host=host, signum=signum), Done)
+    async def signal(self, host: str, signum: int, *, within_s: float | None = None) -> bool:
+        """Send a signal to a host, or SIGKILL to its whole group; nothing happens to one that has ended.
+
+        Args:
+            within_s: for how long the order is valid.
+
+        Returns:
+            Whether the anchor obeyed; not where it came to the order later than that.
+        """
+        not_after_s = None if within_s is None else clock.now_s() + within_s
+        done = await self._wire.ask(
+            lambda number: SignalHost(id=number, host=host, signum=signum, not_after_s=not_after_s), Done
+        )
+        return done.in_time
 
     def disown(self, host: str) -> None:
         """Let a host end whose start was not answered in time; returns at once.
@@ -148,6 +161,17 @@ class AnchorClient:
             ) from exc
         finally:
             self._wire.close()
+
+    async def died(self, *, within_s: float) -> bool:
+        """Tell a death from a loss of control, once the connection has ended.
+
+        Asks for the process and not on its socket: the kernel closes a dying process's connections one by
+        one, and its door may stay open for a moment after the connection to us.
+
+        Args:
+            within_s: how long its process may take to end.
+        """
+        return self._process is None or await processes.until_ended([self._process], within_s=within_s)
 
     def close(self) -> None:
         """Give up control; hosts go on, and somebody else may take over."""

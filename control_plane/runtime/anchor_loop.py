@@ -231,7 +231,7 @@ class Anchor:
             case Spawn():
                 return Spawned(re=request.id, pid=self._spawn(request.spec))
             case SignalHost():
-                self._signal(request.host, request.signum)
+                return Done(re=request.id, in_time=self._signal(request))
             case RestartBus():
                 self._restart_bus()
             case Remember():
@@ -272,15 +272,23 @@ class Anchor:
             else:
                 self._public.detach()
 
-    def _signal(self, name: str, number: int) -> None:
-        """Signal a host, if it has not ended; its children are its own to stop, but for SIGKILL."""
-        host = self._hosts.get(name)
+    def _signal(self, order: SignalHost) -> bool:
+        """Signal a host, if it has not ended; its children are its own to stop, but for SIGKILL.
+
+        Returns:
+            Whether the order was still valid.
+        """
+        host = self._hosts.get(order.host)
         if host is None:
-            return
-        if number == signal.SIGKILL:
+            return True
+        if _due(order.not_after_s, clock.now_s()):
+            log.warning("order.expired", extra={"host": order.host, "signal": order.signum})
+            return False
+        if order.signum == signal.SIGKILL:
             children.kill_group(host.pid)
         else:
-            os.kill(host.pid, number)
+            os.kill(host.pid, order.signum)
+        return True
 
     def _restart_bus(self) -> None:
         if self._bus is None:

@@ -77,12 +77,17 @@ class Spawn(Record):
 
 
 class SignalHost(Record):
-    """Send a signal to a host: SIGKILL to its whole group, any other to the host alone."""
+    """Send a signal to a host: SIGKILL to its whole group, any other to the host alone.
+
+    Not after `not_after_s`, monotonic seconds, the same for all processes of a machine: who was frozen
+    finds orders whose reason may have passed.
+    """
 
     op: Literal["signal"] = "signal"
     id: int
     host: str
     signum: int = Field(ge=1, le=64)
+    not_after_s: float | None = None
 
 
 class RestartBus(Record):
@@ -144,10 +149,11 @@ class Spawned(Record):
 
 
 class Done(Record):
-    """Answers a request that has no other answer."""
+    """Answers a request that has no other answer; not `in_time`, it was not carried out any more."""
 
     type: Literal["done"] = "done"
     re: int
+    in_time: bool = True
 
 
 class Refused(Record):

@@ -6,16 +6,14 @@ anchor was found dead, are given a short time, and then are killed.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterable
 
 import psutil
 
-from control_plane.runtime import clock
+from control_plane.runtime import processes
 from control_plane.runtime.children import kill_group
 
-LOOK_S = 0.02
 KILLED_TIMEOUT_S = 2.0
 
 
@@ -23,17 +21,14 @@ class Remains:
     """The hosts of a dead anchor, and their descendants; who has a process id after them is not one."""
 
     def __init__(self, pids: Iterable[int]) -> None:
-        self._hosts = [process for pid in pids if (process := _process(pid)) is not None]
+        self._hosts = [process for pid in pids if (process := processes.find(pid)) is not None]
         self._descendants: set[psutil.Process] = set()
         self._look()
 
     async def end(self, *, grace_s: float) -> None:
         """Wait until the hosts have stopped, at most `grace_s`; then kill what is left, cancelled or not."""
-        ends_s = clock.now_s() + grace_s
         try:
-            # The kernel tells only parents of an end.
-            while any(map(_lives, self._hosts)) and clock.now_s() < ends_s:  # noqa: ASYNC110
-                await asyncio.sleep(LOOK_S)
+            await processes.until_ended(self._hosts, within_s=grace_s)
         finally:
             self._kill()
 
@@ -44,23 +39,10 @@ class Remains:
 
     def _kill(self) -> None:
         self._look()
-        for host in filter(_lives, self._hosts):
+        for host in filter(processes.lives, self._hosts):
             kill_group(host.pid)
         everything = [*self._hosts, *self._descendants]
         for process in everything:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(everything, timeout=KILLED_TIMEOUT_S)
-
-
-def _process(pid: int) -> psutil.Process | None:
-    try:
-        return psutil.Process(pid)
-    except psutil.Error:
-        return None
-
-
-def _lives(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False

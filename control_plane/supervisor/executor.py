@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from contracts.errors import CoplaneError
 from contracts.messages import ReportHost, StartReplica, StopReplica
@@ -14,6 +14,7 @@ from control_plane.core import (
     Answer,
     Conclude,
     Effect,
+    HostSpared,
     HostSpawned,
     Input,
     KillHost,
@@ -32,6 +33,10 @@ from control_plane.supervisor.identity import Identity
 from control_plane.supervisor.requests import Requests
 
 log = logging.getLogger("coplane.supervisor")
+
+# An anchor that takes longer to obey was frozen, and so may its hosts have been.
+ORDER_WITHIN_S = 1.0
+T = TypeVar("T")
 
 
 class Executor:
@@ -75,7 +80,7 @@ class Executor:
                 self._run(self.end_host(self._hosting.terminate(effect.host)))
             case KillHost():
                 log.warning("host.killed", extra={"host": effect.host, "reason": effect.reason})
-                self._run(self.kill(effect.host, effect.reason))
+                self._run(self.kill(effect.host, effect.reason, within_s=ORDER_WITHIN_S))
             case Answer():
                 if not effect.accepted:
                     # Whoever wrote the request by hand reads it here.
@@ -87,18 +92,22 @@ class Executor:
                 self._announcer.announce(outcome(effect), insist=True)
                 self._requests.conclude(effect)
 
-    async def kill(self, host: str, reason: str) -> None:
-        """Kill a host and all it started."""
+    async def kill(self, host: str, reason: str, *, within_s: float | None = None) -> None:
+        """Kill a host and all it started, within this time where one is given."""
         self.forced.setdefault(host, reason)  # the first kill is the one that counts
-        await self.end_host(self._hosting.kill(host))
+        killed = await self.end_host(self._hosting.kill(host, within_s=within_s))
+        if killed is False:
+            self.forced.pop(host, None)
+            await self._inbox.put(HostSpared(host))
 
-    async def end_host(self, ending: Coroutine[Any, Any, None]) -> None:
+    async def end_host(self, ending: Coroutine[Any, Any, T]) -> T | None:
         """Let a host be ended; where that fails, the plan asks again until it has exited."""
         try:
-            await ending
+            return await ending
         except CoplaneError as exc:
             # If the anchor is gone, its events say so.
             log.warning("host.not_ended", extra={"error": str(exc)})
+            return None
 
     def ask_for_report(self, adopted: Adopted) -> None:
         """Have a host that was taken over say at once what runs in it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,8 +40,15 @@ def until_ready_again(made: Backend, before: dict[str, Any]) -> dict[str, Any]:
     try:
         return wait_until(ready, 60, every_s=0.1)
     except AssertionError as exc:
-        logs = [(made.home / "logs" / name).read_text() for name in ("control.log", "anchor.log")]
-        raise AssertionError("\n".join([str(exc), made.output, str(made.status()), *logs])) from exc
+        raise AssertionError(f"{exc}\n{made.told()}") from exc
+
+
+def until_it_starts_anew(made: Backend) -> None:
+    """Wait until the launch has said that it does."""
+    try:
+        wait_until(lambda: "starting anew" in made.output, 20)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}\n{made.told()}") from exc
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,22 @@ def test_a_story_that_was_accepted_before_finishes_after_and_clients_wait_meanwh
 
         for location in locations:
             wait_until(lambda: finished(url + location), 60, every_s=0.2)  # noqa: B023 - called at once
+        assert novel.interrupt() == 0, novel.output
+        novel.assert_nothing_left()
+
+
+def test_a_door_that_still_stands_open_is_not_taken_for_a_living_anchor() -> None:
+    """As of an anchor whose socket the kernel closes last of all."""
+    with backend() as novel, socket.socket(socket.AF_UNIX) as door:
+        before = novel.start("--mode", "multi").until_ready()
+        (path,) = novel.home.rglob("anchor.sock")
+        path.unlink()
+        door.bind(str(path))
+        door.listen()
+
+        kill_anchor(novel, before)
+        until_ready_again(novel, before)
+
         assert novel.interrupt() == 0, novel.output
         novel.assert_nothing_left()
 
@@ -137,7 +161,7 @@ def test_a_stop_asked_while_everything_starts_anew_is_obeyed() -> None:
         before = novel.start("--mode", "multi").until_ready()
 
         kill_anchor(novel, before)
-        wait_until(lambda: "starting anew" in novel.output, 20)
+        until_it_starts_anew(novel)
         done = novel.ctl("stop")
 
         assert done.returncode == 0, done.stdout + done.stderr
@@ -152,7 +176,7 @@ def test_an_interrupt_while_everything_starts_anew_leaves_nothing(number: int) -
         before = novel.start("--mode", "multi").until_ready()
 
         kill_anchor(novel, before)
-        wait_until(lambda: "starting anew" in novel.output, 20)
+        until_it_starts_anew(novel)
 
         assert novel.interrupt(number=number) in (0, 130), novel.output
         novel.assert_nothing_left()

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
@@ -151,6 +152,18 @@ def test_an_interrupt_before_the_anchor_answers_leaves_nothing(number: int, tmp_
 
         assert made.interrupt(number=number, timeout_s=10) == 130, made.output
         made.assert_nothing_left()
+
+
+def test_a_signal_in_the_moment_in_which_the_anchor_is_forked_leaves_nothing() -> None:
+    with backend() as made:
+        for _ in range(3):
+            made.start("--mode", "multi", "writer")
+            assert made.launch is not None
+            launch = psutil.Process(made.launch.pid)
+            wait_until(launch.children, 20, every_s=0.001)
+
+            assert made.interrupt(number=signal.SIGTERM) == 130, made.output
+            made.assert_nothing_left()
 
 
 def test_a_second_interrupt_forces_the_end() -> None:

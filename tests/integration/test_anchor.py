@@ -236,6 +236,33 @@ class TestControl:
             client.close()
             assert (await anchor.connect()).welcome.hosts == ()
 
+    async def test_an_order_to_kill_that_was_given_long_ago_is_not_obeyed(self) -> None:
+        """A frozen anchor finds it when it comes back, and its host may be well again."""
+        with anchored() as anchor:
+            client = await anchor.connect()
+            hosting = AnchoredHosting(client, anchor.runtime, bus_url="memory://", public_fd=None)
+            pid = await hosting.spawn(anchor.spec("one"))
+            os.kill(anchor.pid, signal.SIGSTOP)
+            given_s = time.monotonic()
+            order = asyncio.create_task(hosting.kill("one", within_s=0.2))
+            await eventually(lambda: time.monotonic() > given_s + 0.3)
+            os.kill(anchor.pid, signal.SIGCONT)
+
+            assert not await order
+            assert not gone(pid)
+            assert await hosting.kill("one", within_s=5)
+            assert await next_event(client) == HostGone(host="one", pid=pid, exit_code=None, signal=9)
+
+    async def test_a_death_is_told_from_a_loss_of_control(self) -> None:
+        with anchored() as anchor:
+            first = await anchor.connect(epoch=1)
+            second = await anchor.connect(epoch=2)
+
+            assert not await first.died(within_s=0.1)
+            anchor.kill()
+            assert await first.died(within_s=5)
+            assert await second.died(within_s=5)
+
     async def test_a_lower_epoch_does_not_get_control(self) -> None:
         with anchored() as anchor:
             leader = await anchor.connect(epoch=2)

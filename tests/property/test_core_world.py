@@ -97,6 +97,10 @@ def _fail_spawns(world: World, n: int) -> None:
     world.spawns_fail = bool(n % 2)
 
 
+def _freeze_kills(world: World, n: int) -> None:
+    world.kills_come_late = bool(n % 2)
+
+
 def _ask(world: World, request: AnyRequest) -> None:
     """Ask with a deadline that never comes: what has no outcome in the end was forgotten."""
     world.ask(request.model_copy(update={"timeout_s": 86_400.0}))
@@ -125,6 +129,7 @@ STEPS: Final[dict[str, Callable[[World, int], None]]] = {
     "stick": _on_replica(_stick),
     "break": _on_replica(_break),
     "fail_spawns": _fail_spawns,
+    "freeze_kills": _freeze_kills,
     "lose_bus": lambda world, n: world.lose_bus(),
     "recover_bus": lambda world, n: world.recover_bus(),
     "take_over": lambda world, n: world.take_over(),

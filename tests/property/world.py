@@ -38,6 +38,7 @@ from control_plane.core.inputs import (
     BusLost,
     BusRecovered,
     HostExited,
+    HostSpared,
     HostSpawned,
     Input,
     Issued,
@@ -209,6 +210,7 @@ class World:
         self.anchor_says: deque[Input] = deque()
         self.bus_is_up = True
         self.spawns_fail = False
+        self.kills_come_late = False
         self.trace: list[tuple[Input, float, float]] = []
         self.rules = Rules()
         self._next_pid = 100
@@ -263,7 +265,10 @@ class World:
                 if host in self.hosts and not self.hosts[host].hung:
                     self.hosts[host].end()
             case KillHost(host):
-                self.crash(host, signal=9)
+                if self.kills_come_late:
+                    self.anchor_says.append(HostSpared(host))
+                else:
+                    self.crash(host, signal=9)
 
     def _spawn(self, effect: SpawnHost) -> None:
         if self.spawns_fail:
@@ -386,7 +391,7 @@ class World:
 
     def heal(self) -> None:
         """End every fault."""
-        self.spawns_fail = False
+        self.spawns_fail = self.kills_come_late = False
         self.recover_bus()
         for host in self.hosts.values():
             host.hung = False

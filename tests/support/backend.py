@@ -27,6 +27,7 @@ from tests.support.wait import wait_until
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / "ctl.toml"
 MARK = "COPLANE_TEST_MARK"
+LAST_LINES = 40
 
 
 class Backend:
@@ -91,6 +92,14 @@ class Backend:
         """What the launch has printed so far, both streams."""
         return (self.home / "stdout.txt").read_text() + (self.home / "stderr.txt").read_text()
 
+    def told(self) -> str:
+        """Return what helps where a test fails: output, status, processes, the ends of the logs."""
+        parts = [f"the launch: {self.launch and self.launch.poll()}", self.output, str(self.status())]
+        parts += [f"process {pid}: {command}" for pid, command in map(_described, self.processes())]
+        for path in sorted((self.home / "logs").glob("*.log")):
+            parts += [f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-LAST_LINES:]]
+        return "\n".join(parts)
+
     # Its state.
 
     def status(self) -> dict[str, Any] | None:
@@ -114,7 +123,7 @@ class Backend:
         try:
             return wait_until(ready, timeout_s, every_s=0.1)
         except AssertionError as exc:
-            raise AssertionError(f"{exc}\n{self.output}\n{self.status()}") from exc
+            raise AssertionError(f"{exc}\n{self.told()}") from exc
 
     def replica(self, replica_id: str) -> dict[str, Any]:
         """Return one replica's status."""
@@ -168,7 +177,7 @@ class Backend:
         try:
             wait_until(lambda: not self.leftovers(), timeout_s, every_s=0.1)
         except AssertionError:
-            raise AssertionError(f"left behind: {self.leftovers()}") from None
+            raise AssertionError(f"left behind: {self.leftovers()}\n{self.told()}") from None
 
     def destroy(self) -> None:
         """Kill everything and remove the folder."""

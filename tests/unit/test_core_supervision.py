@@ -23,6 +23,7 @@ from control_plane.core import (
     BusLost,
     BusRecovered,
     HostExited,
+    HostSpared,
     HostSpawned,
     KillHost,
     SendStart,
@@ -291,6 +292,21 @@ class TestSilence:
         record = core.state.observed.replicas["writer-1"]
         assert record.reason == "its process was killed: it was silent"
         assert [type(effect) for effect in effects] == [SpawnHost]
+
+    def test_a_host_that_is_back_before_the_order_to_kill_it_is_obeyed_goes_on(self) -> None:
+        core = started()
+        core.wait(6)
+        core.beat("h1-1", {"writer-1": S.READY})
+        assert core.tell(HostSpared("h1-1")) == ()
+        core.beat("h1-1", {"writer-1": S.READY})
+        assert core.replica("writer-1").state is S.READY
+        assert core.wait(5) == ()
+
+    def test_one_that_is_still_silent_is_killed_after_all(self) -> None:
+        core = started()
+        ordered = core.wait(6)
+        core.tell(HostSpared("h1-1"))
+        assert core.tell(TimePassed()) == ordered
 
     def test_a_stop_is_not_overdue_while_the_bus_is_away_and_has_its_whole_time_after_that(self) -> None:
         core = started()

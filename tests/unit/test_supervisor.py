@@ -73,8 +73,9 @@ class Hosts:
     async def terminate(self, host: str) -> None:
         raise AssertionError("nothing is to stop")
 
-    async def kill(self, host: str) -> None:
+    async def kill(self, host: str, *, within_s: float | None = None) -> bool:
         self.killed.append(host)
+        return True
 
     def adopted(self) -> Sequence[Adopted]:
         return ()
