@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 # The component that holds the public socket, by its name.
 GATEWAY: Final = "gateway"
 
+# The name of a method or attribute, or none.
+IDENTIFIER: Final = r"^([A-Za-z_]\w*)?$"
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 
@@ -45,10 +48,18 @@ class RestartSpec(Spec):
 
 
 class HealthSpec(Spec):
-    """How often health is asked for, and how long an answer may take."""
+    """How often health is asked for, how long an answer may take, and who is asked.
+
+    A component with a health check of its own answers by itself. For what has none: `path` is asked for
+    by GET, and 2xx is well; `exec` is run, and exit code 0 is well. `log` is a regular expression for the
+    line with which a program says that it is ready.
+    """
 
     interval_s: float = Field(2.0, gt=0)
     timeout_s: float = Field(0.2, gt=0)
+    path: str = Field("", pattern=r"^(/\S*)?$")
+    exec: tuple[str, ...] = ()
+    log: str = ""
 
 
 class LimitsSpec(Spec):
@@ -57,15 +68,47 @@ class LimitsSpec(Spec):
     memory_mb: int | None = Field(None, gt=0)
 
 
+class Kind(StrEnum):
+    """What `use` names, found out from its shape where nobody says it."""
+
+    COMPONENT = "component"
+    ASGI = "asgi"
+    WSGI = "wsgi"
+    FASTSTREAM = "faststream"
+    OBJECT = "object"
+    TASK = "task"
+    LAUNCHER = "launcher"
+
+
 class ComponentSpec(Spec):
     """One component, as `[components.NAME]` declares it.
+
+    Attributes:
+        use: `module:attribute` of Python code, of this `kind`; where `factory` is set, it is called first.
+        command: a program and its arguments, in place of `use`.
+        run: the method of an object that starts it; `stop` the one that stops it.
+        ready: the attribute, method or event of an object that says that it has started.
+        agent: the one agent that a launcher object is to load.
+        exclusive: the code bears no second instance of itself in one process.
 
     `on_dependency_failure`: a running replica ignores that nothing it depends on serves any longer, or
     stops and waits for it, or is replaced whenever a replica of it fails (OTP's rest-for-one).
     """
 
     name: Name
-    use: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    use: str = Field("", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)?$")
+    kind: Kind | None = None
+    factory: bool = False
+    run: str = Field("", pattern=IDENTIFIER)
+    stop: str = Field("", pattern=IDENTIFIER)
+    ready: str = Field("", pattern=IDENTIFIER)
+    agent: str = ""
+    exclusive: bool = False
+    command: tuple[str, ...] = ()
+    cwd: str = ""
+    port: int | None = Field(None, ge=1, le=65535)
+    stop_signal: str = Field("SIGTERM", pattern=r"^SIG[A-Z0-9]+$")
+    pty: bool = False
     depends_on: tuple[Name, ...] = ()
     on_dependency_failure: Literal["ignore", "wait", "restart"] = "ignore"
     prefix: str = Field("", pattern=r"^(/[^\s?#]*)?$")
@@ -75,6 +118,8 @@ class ComponentSpec(Spec):
     essential: bool = False
     config: dict[str, Any] = Field(default_factory=dict)
     env: dict[str, str] = Field(default_factory=dict)
+    env_file: str = ""
+    pythonpath: tuple[str, ...] = ()
     restart: RestartSpec = RestartSpec()
     grace_period_s: float = Field(15.0, ge=0)
     startup_timeout_s: float = Field(60.0, gt=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from contracts.errors import ConfigError, did_you_mean
-from contracts.specs import Mode, Settings
+from contracts.specs import ComponentSpec, Mode, Settings
 from control_plane.config.problems import unknown_component
 from control_plane.core.graph import find_cycle
 from control_plane.core.placement import ISOLATED
@@ -24,6 +24,7 @@ def problems_of(settings: Settings, *, file_name: str) -> list[ConfigError]:
         *_double_prefixes(settings),
         *_reserved_prefixes(settings),
         *_contradictions(settings),
+        *_programs(settings),
         *_odd_groups(settings),
     ]
 
@@ -93,6 +94,31 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
                 f"and backoff_max_s is {spec.restart.backoff_max_s:g}",
                 why="The first delay cannot be longer than the longest",
                 fix="Raise backoff_max_s, or lower backoff_s",
+            )
+
+
+# What means something for one of the two only.
+_FOR_PROGRAMS = ("stop_signal", "pty")
+_FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "exclusive", "pythonpath")
+
+
+def _programs(settings: Settings) -> Iterator[ConfigError]:
+    for name, spec in settings.components.items():
+        if bool(spec.use) == bool(spec.command):
+            yield _contradiction(
+                f"components.{name} has {'both' if spec.use else 'neither'} `use` and `command`",
+                why="A component is Python code or a program",
+                fix="Leave one of them" if spec.use else "Give it one of them",
+            )
+            continue
+        odd = _FOR_PROGRAMS if spec.use else _FOR_CODE
+        given = [key for key in odd if getattr(spec, key) != ComponentSpec.model_fields[key].default]
+        if given:
+            what, other = ("a program", "Python code") if spec.use else ("Python code", "a program")
+            yield _contradiction(
+                f"components.{name}.{given[0]} is for {what}, and this component is {other}",
+                why=f"It has `{'use' if spec.use else 'command'}`",
+                fix="Take the line out",
             )
 
 

@@ -9,6 +9,11 @@ _NAME = "a name of at most 63 lower-case letters, digits, '-' and '_', beginning
 _FORMATS = {
     "use": "'module:attribute', such as 'components.agents.writer:Writer'",
     "prefix": "a path, such as '/agents/writer'",
+    "run": "the name of a method",
+    "stop": "the name of a method",
+    "ready": "the name of an attribute or a method",
+    "path": "a path, such as '/healthz'",
+    "stop_signal": "the name of a signal, such as 'SIGINT'",
     "url": "'auto', 'memory://', or a redis://, rediss:// or unix:// URL",
 }
 _TYPES = {

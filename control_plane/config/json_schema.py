@@ -31,6 +31,18 @@ DESCRIPTIONS = {
     "components": "The components, by name.",
     "components.*": "One component.",
     "components.*.use": "What to run, as module:attribute; what it is, is found out from its shape.",
+    "components.*.kind": "What `use` names, where its shape does not tell.",
+    "components.*.factory": "Whether `use` names a function that makes what is to run.",
+    "components.*.run": "Method that starts an object; start by default.",
+    "components.*.stop": "Method that stops an object; stop, shutdown, aclose or close by default.",
+    "components.*.ready": "Attribute, method or event by which an object says that it has started.",
+    "components.*.agent": "The agent that a launcher object is to load.",
+    "components.*.exclusive": "Whether its code bears no second instance of itself in one process.",
+    "components.*.command": "A program and its arguments, in place of `use`; a process of its own in every mode.",
+    "components.*.cwd": "Folder it runs in, seen from the configuration file.",
+    "components.*.port": "Port on 127.0.0.1 at which the program answers HTTP.",
+    "components.*.stop_signal": "Signal that asks the program to end.",
+    "components.*.pty": "Whether the program is given a terminal.",
     "components.*.depends_on": "Components that must be ready before this one starts.",
     "components.*.on_dependency_failure": "What a running replica does when a dependency fails: ignore it, "
     "stop and wait, or be replaced.",
@@ -41,6 +53,8 @@ DESCRIPTIONS = {
     "components.*.essential": "Whether its failure fails the launch.",
     "components.*.config": "Passed to the component, validated by its own model.",
     "components.*.env": "Environment variables of its process.",
+    "components.*.env_file": "File with more of them, such as .env; seen from the configuration file.",
+    "components.*.pythonpath": "Folders to import from, before all others; seen from the configuration file.",
     "components.*.restart": "When and how often a replica that exited is started again.",
     "components.*.restart.policy": "Which exits lead to a restart.",
     "components.*.restart.max_restarts": "Restarts allowed inside the window; the next exit is a failure.",
@@ -52,6 +66,9 @@ DESCRIPTIONS = {
     "components.*.health": "How its health is asked for.",
     "components.*.health.interval_s": "Seconds between health checks.",
     "components.*.health.timeout_s": "Seconds a health check may take.",
+    "components.*.health.path": "Path that an application or program is asked at; 2xx is well.",
+    "components.*.health.exec": "Program that says by its exit code whether all is well.",
+    "components.*.health.log": "Regular expression for the line that says that the program is ready.",
     "components.*.limits": "Resource limits of a host that holds the component.",
     "components.*.limits.memory_mb": "Memory the host may use, in MiB.",
     "groups": "What holds for a whole group of components, by name.",
@@ -105,8 +122,8 @@ def _as_in_the_file(plain: Node) -> Node:
     components = plain["properties"]["components"]
     component = components["additionalProperties"]
     properties = {key: node for key, node in component["properties"].items() if key != "name"}
-    component = {**component, "properties": properties, "required": ["use"]}
-    gateway = {key: node for key, node in component.items() if key != "required"}
+    gateway = {key: node for key, node in component.items() if key != "required"} | {"properties": properties}
+    component = {**gateway, "oneOf": [{"required": ["use"]}, {"required": ["command"]}]}
     components = {**components, "properties": {"gateway": gateway}, "additionalProperties": component}
     return {**plain, "properties": {**plain["properties"], "components": components}}
 

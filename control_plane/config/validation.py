@@ -26,7 +26,7 @@ def validate(tree: Tree, *, sources: Mapping[KeyPath, str], file_name: str) -> S
     Raises:
         ConfigError: a value is wrong or a key unknown (E1003).
     """
-    problems = _names_given_twice(tree, file_name)
+    problems = [*_names_given_twice(tree, file_name), *_nothing_to_run(tree, file_name)]
     try:
         settings = Settings.model_validate(_completed(tree))
     except ValidationError as exc:
@@ -60,6 +60,18 @@ def _names_given_twice(tree: Tree, file_name: str) -> list[ConfigError]:
         )
         for name, table in _components(tree).items()
         if isinstance(table, dict) and "name" in table
+    ]
+
+
+def _nothing_to_run(tree: Tree, file_name: str) -> list[ConfigError]:
+    return [
+        ConfigError(
+            f"{file_name}: components.{name}.use is missing",
+            why=f"Expected {expected_at(('components', name, 'use'))}, or `command` with a program",
+            code="E1003",
+        )
+        for name, table in _components(tree).items()
+        if name != GATEWAY and isinstance(table, dict) and not {"use", "command"} & table.keys()
     ]
 
 

@@ -119,7 +119,7 @@ class TestValues:
             (
                 "[components.writer]\nreplicas = 1",
                 "components.writer.use is missing. "
-                "Expected 'module:attribute', such as 'components.agents.writer:Writer'.",
+                "Expected 'module:attribute', such as 'components.agents.writer:Writer', or `command` with a",
             ),
             ("[app]\nmode = 'singel'", "app.mode is 'singel'. Expected one of single, multi, hybrid, auto."),
             ("app = 3", "app is 3. Expected a table."),
