@@ -38,7 +38,7 @@ DESCRIPTIONS = {
     "components.*.ready": "Attribute, method or event by which an object says that it has started.",
     "components.*.agent": "The agent that a launcher object is to load.",
     "components.*.exclusive": "Whether its code bears no second instance of itself in one process.",
-    "components.*.command": "A program and its arguments, in place of `use`; a process of its own in every mode.",
+    "components.*.command": "A program and its arguments, in place of `use`; always a process of its own.",
     "components.*.cwd": "Folder it runs in, seen from the configuration file.",
     "components.*.port": "Port on 127.0.0.1 at which the program answers HTTP.",
     "components.*.stop_signal": "Signal that asks the program to end.",

@@ -99,12 +99,26 @@ def _adopted(state: State, event: HostSpawned, at: Moment) -> State:
     return state.with_host(event.host, host).with_vitals(event.host, Vitals(at.now_s))
 
 
-def spared(state: State, event: HostSpared) -> State:
-    """Take a host as running that was to be killed; where the reason still holds, it is planned again."""
+def spared(state: State, event: HostSpared, at: Moment) -> State:
+    """Take a host for what it was before the order to kill it.
+
+    One that was silent is lost again, unless it has spoken since; what was overdue is so still.
+    """
     host = state.observed.hosts.get(event.host)
-    if host is None or host.phase is not HostPhase.STOPPING or host.dismissed:
+    if host is None or host.killed_in is None:
         return state
-    return state.with_host(event.host, replace(host, phase=HostPhase.UP, deadline_s=None))
+    was_overdue = host.killed_in is HostPhase.STOPPING or not _has_spoken(host)
+    before = replace(
+        host,
+        phase=host.killed_in if was_overdue else HostPhase.UP,
+        deadline_s=at.now_s if was_overdue else None,
+        killed_in=None,
+    )
+    return state.with_host(event.host, before)
+
+
+def _has_spoken(host: HostRecord) -> bool:
+    return host.interval_s > 0
 
 
 # Messages.

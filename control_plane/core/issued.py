@@ -107,6 +107,7 @@ def _end(state: State, host_id: str, at: Moment, *, dismissed: bool) -> State:
         phase=HostPhase.STOPPING,
         deadline_s=at.now_s + EXIT_TIMEOUT_S,
         dismissed=host.dismissed or dismissed,
+        killed_in=None if dismissed else host.killed_in or host.phase,
     )
     return state.with_host(host_id, ending)
 

@@ -83,7 +83,7 @@ def _internal(state: State, event: Internal, at: Moment) -> State:
         case HostExited():
             return hosts.ended(state, event.host, hosts.exit_of(state, event), at)
         case HostSpared():
-            return hosts.spared(state, event)
+            return hosts.spared(state, event, at)
         case StopAll():
             return stop_all(state, at)
         case Issued(effect):

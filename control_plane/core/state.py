@@ -142,6 +142,7 @@ class HostRecord:
     `foreign`: somebody else placed it; it is neither spawned nor killed from here.
     `dismissed`: it was told to end because nothing in it was needed; its exit is no crash.
     `adopted`: it ran before this control plane.
+    `killed_in`: the phase in which the first order to kill it was given.
     """
 
     key: str
@@ -159,6 +160,7 @@ class HostRecord:
     spawned_at_s: float = 0.0
     interval_s: float = 0.0
     deadline_s: float | None = None
+    killed_in: HostPhase | None = None
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Ending:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Let SIGINT, SIGTERM and SIGHUP ask; where the block fails, they are held from then on."""
+        """Let SIGINT, SIGTERM and SIGHUP ask; afterwards they are held, whatever follows."""
         loop, numbers = asyncio.get_running_loop(), stop_signals()
 
         def arrived(number: int, _frame: FrameType | None) -> None:
@@ -86,11 +86,8 @@ class Ending:
 
         for number in numbers:
             loop.remove_signal_handler(number)
-        previous = {number: signal.signal(number, arrived) for number in numbers}
+            signal.signal(number, arrived)
         try:
             yield
-        except BaseException:
+        finally:
             hold_signals()  # until it is known what follows: the end, or a new beginning
-            raise
-        for number, handler in previous.items():
-            signal.signal(number, handler)

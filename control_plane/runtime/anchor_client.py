@@ -46,6 +46,8 @@ from control_plane.runtime.anchor_protocol import (
 
 REQUEST_TIMEOUT_S = 10.0
 EVENTS_QUEUED = 1000
+# Others may hear of a death before the end of the connection is read.
+NOTICE_S = 0.05
 
 _A = TypeVar("_A", Welcome, Spawned, Done)
 
@@ -163,14 +165,19 @@ class AnchorClient:
             self._wire.close()
 
     async def died(self, *, within_s: float) -> bool:
-        """Tell a death from a loss of control, once the connection has ended.
+        """Tell whether the anchor has died; not where it serves us, or somebody else.
 
         Asks for the process and not on its socket: the kernel closes a dying process's connections one by
         one, and its door may stay open for a moment after the connection to us.
 
         Args:
-            within_s: how long its process may take to end.
+            within_s: how long its process may take to end, once the connection has.
         """
+        try:
+            async with asyncio.timeout(NOTICE_S):
+                await self._wire.closed.wait()
+        except TimeoutError:
+            return False
         return self._process is None or await processes.until_ended([self._process], within_s=within_s)
 
     def close(self) -> None:

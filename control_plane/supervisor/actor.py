@@ -217,9 +217,7 @@ class Supervisor:
 
     async def _watch_hosts(self) -> None:
         async for event in self._hosting.events():
-            because = self._executor.forced.get(event.host, "")
-            if not self.stop_asked.is_set():
-                self._executor.forced.pop(event.host, None)  # no part of the stop that will be reported
+            because = self._executor.ended(event.host, by_the_stop=self.stop_asked.is_set())
             await self._inbox.put(
                 HostExited(
                     event.host,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -60,6 +61,9 @@ class Executor:
         self._inbox = inbox
         self._tasks: asyncio.TaskGroup | None = None
         self.forced: dict[str, str] = {}
+        # The newest order to kill each host.
+        self._kills: dict[str, int] = {}
+        self._numbers = itertools.count(1)
 
     def work_in(self, tasks: asyncio.TaskGroup) -> None:
         """Run what takes time in this task group."""
@@ -95,10 +99,17 @@ class Executor:
     async def kill(self, host: str, reason: str, *, within_s: float | None = None) -> None:
         """Kill a host and all it started, within this time where one is given."""
         self.forced.setdefault(host, reason)  # the first kill is the one that counts
-        killed = await self.end_host(self._hosting.kill(host, within_s=within_s))
-        if killed is False:
+        order = self._kills[host] = next(self._numbers)
+        obeyed = await self.end_host(self._hosting.kill(host, within_s=within_s))
+        if obeyed is False and self._kills.get(host) == order:  # and no later one that may have been
             self.forced.pop(host, None)
             await self._inbox.put(HostSpared(host))
+
+    def ended(self, host: str, *, by_the_stop: bool) -> str:
+        """Forget what was done to a host that has ended; return why it was killed, if it was."""
+        self._kills.pop(host, None)
+        # What was killed in the stop of everything will be reported with that.
+        return self.forced.get(host, "") if by_the_stop else self.forced.pop(host, "")
 
     async def end_host(self, ending: Coroutine[Any, Any, T]) -> T | None:
         """Let a host be ended; where that fails, the plan asks again until it has exited."""

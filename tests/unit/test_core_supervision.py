@@ -308,6 +308,24 @@ class TestSilence:
         core.tell(HostSpared("h1-1"))
         assert core.tell(TimePassed()) == ordered
 
+    def test_one_that_did_not_end_in_time_is_killed_after_all(self) -> None:
+        core = started()
+        core.tell(HostStopping(host="h1-1", pid=1))
+        for _ in range(20):
+            core.beat("h1-1", {"writer-1": S.STOPPING})
+            if ordered := core.wait(1):
+                break
+        assert ordered == (KillHost("h1-1", "it did not end in time"),)
+        assert core.tell(HostSpared("h1-1")) == ordered
+
+    def test_one_that_never_spoke_is_killed_after_all(self) -> None:
+        core = Core(component("writer", startup_timeout_s=5))
+        core.wait(0)
+        core.tell(HostSpawned("h1-1", 1, (("writer-1", "writer"),)))
+        ordered = core.wait(60)
+        assert ordered == (KillHost("h1-1", "it sent no heartbeat in time"),)
+        assert core.tell(HostSpared("h1-1")) == ordered
+
     def test_a_stop_is_not_overdue_while_the_bus_is_away_and_has_its_whole_time_after_that(self) -> None:
         core = started()
         core.tell(StopRequest(component="writer"))
