@@ -108,6 +108,7 @@ class ComponentContext(Protocol):
         logger: a standard logger whose records carry component and replica.
         tracer: an OpenTelemetry tracer.
         broker: the FastStream broker of this component; `include_router`, `subscriber`, `publisher` work.
+        environment: the variables that the component's table declares, those of its `env_file` first.
         state: the shared state.
         directory: endpoints of every component, for a gateway.
     """
@@ -116,6 +117,7 @@ class ComponentContext(Protocol):
     replica_id: str
     config: Any
     logger: logging.Logger
+    environment: Mapping[str, str]
 
     @property
     def tracer(self) -> Any: ...
@@ -168,6 +170,14 @@ class ComponentContext(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str = "") -> None:
         """Run a task that the component owns: cancelled at shutdown; its crash is the component's crash."""
+        ...
+
+    def finish(self) -> None:
+        """Say that the work is done: the component is drained and shut down, and has ended in order."""
+        ...
+
+    def open_output(self) -> int:
+        """Open where what the component prints goes, and return the file descriptor, for a child process."""
         ...
 
     async def run_in_process(self, func: Callable[..., T], *args: Any) -> T:

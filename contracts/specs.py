@@ -89,6 +89,7 @@ class ComponentSpec(Spec):
         run: the method of an object that starts it; `stop` the one that stops it.
         ready: the attribute, method or event of an object that says that it has started.
         agent: the one agent that a launcher object is to load.
+        strip_prefix: it sees paths without its prefix, and is told of it by `X-Forwarded-Prefix`.
         exclusive: the code bears no second instance of itself in one process.
 
     `on_dependency_failure`: a running replica ignores that nothing it depends on serves any longer, or
@@ -106,12 +107,13 @@ class ComponentSpec(Spec):
     exclusive: bool = False
     command: tuple[str, ...] = ()
     cwd: str = ""
-    port: int | None = Field(None, ge=1, le=65535)
+    port: int | None = Field(None, ge=0, le=65535)
     stop_signal: str = Field("SIGTERM", pattern=r"^SIG[A-Z0-9]+$")
     pty: bool = False
     depends_on: tuple[Name, ...] = ()
     on_dependency_failure: Literal["ignore", "wait", "restart"] = "ignore"
     prefix: str = Field("", pattern=r"^(/[^\s?#]*)?$")
+    strip_prefix: bool = False
     replicas: int = Field(1, ge=1, le=256)
     group: Name | None = None
     preload: bool = True

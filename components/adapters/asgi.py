@@ -6,20 +6,24 @@ The application's routes, middleware and exception handlers stay its own.
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
 
+from components.adapters.asking import SUCCESS, status_of
 from contracts import AsgiApp, ComponentContext
 from contracts.component import AsgiMessage, Receive, Scope, Send
+from contracts.specs import ComponentSpec
 
 
 class AsgiAdapter:
     """Runs the application's lifespan in step with the component's own lifecycle."""
 
-    def __init__(self, context: ComponentContext, app: AsgiApp) -> None:
+    def __init__(self, context: ComponentContext, app: AsgiApp, spec: ComponentSpec) -> None:
         self._context = context
         self._app = app
+        self._spec = spec
         self._to_app: asyncio.Queue[AsgiMessage] = asyncio.Queue(maxsize=2)
         self._from_app: asyncio.Queue[AsgiMessage] = asyncio.Queue(maxsize=4)
         self._state: dict[str, Any] = {}
@@ -70,6 +74,12 @@ class AsgiAdapter:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app({**scope, "state": {**self._state}}, receive, send)
 
-    def health_check(self) -> dict[str, Any]:
-        """Return ok: the application's startup is complete."""
-        return {"status": "ok"}
+    async def health_check(self) -> dict[str, Any]:
+        """Ask the application at `health.path`; without one it is well once its startup is complete."""
+        path = self._spec.health.path
+        status = await status_of(self._answer, path, root_path=self._root) if path else HTTPStatus.OK
+        return {"status": "ok" if status // 100 == SUCCESS else f"GET {path} answered {status or 'nothing'}"}
+
+    @property
+    def _root(self) -> str:
+        return "" if self._spec.strip_prefix else self._spec.prefix.rstrip("/")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 from components.gateway.deadlines import Deadlines
 from components.gateway.headers import HeaderRules
 from components.gateway.pages import OwnPages
-from components.gateway.request import Request, RequestBody, Unanswered
+from components.gateway.request import Request, Unanswered
 from components.gateway.table import Replica, Route, Table
 from contracts.component import AsgiApp, ComponentContext, Endpoint, Receive, Scope, Send
 from contracts.problems import Problem, nobody_answers, not_ready, send_problem
@@ -148,17 +148,4 @@ class Gateway:
 
     def _request(self, route: Route, scope: Scope, receive: Receive, send: Send) -> Request:
         outbound = self._rules.outbound(scope)
-        body = RequestBody(
-            receive,
-            expected=outbound.has_body,
-            in_pieces=outbound.chunked or outbound.waits_for_continue,
-        )
-        return Request(
-            component=route.component,
-            scope=scope,
-            receive=receive,
-            send=send,
-            outbound=outbound,
-            body=body,
-            deadlines=self._deadlines,
-        )
+        return Request.of(route.component, scope, receive, send, outbound, self._deadlines)

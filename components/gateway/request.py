@@ -31,6 +31,24 @@ class Request:
     body: RequestBody
     deadlines: Deadlines
 
+    @classmethod
+    def of(
+        cls,
+        component: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        outbound: Outbound,
+        deadlines: Deadlines,
+    ) -> Request:
+        """Return the request that a server has handed us, with the headers that it is to have."""
+        body = RequestBody(
+            receive,
+            expected=outbound.has_body,
+            in_pieces=outbound.chunked or outbound.waits_for_continue,
+        )
+        return cls(component, scope, receive, send, outbound, body, deadlines)
+
 
 class Unanswered(Exception):
     """A replica gave no answer; with `resend`, another one may be asked.

@@ -5,18 +5,20 @@ The only module of this package that reads files; the environment and the workin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
+from contracts.errors import ConfigError
 from contracts.specs import Settings
 from control_plane.config.checks import problems_of
 from control_plane.config.discovery import find_config
 from control_plane.config.interpolation import Interpolation
 from control_plane.config.layers import Layers
+from control_plane.config.locations import located
 from control_plane.config.parsing import parse_file
 from control_plane.config.problems import combined, dotted
 from control_plane.config.validation import validate
@@ -66,11 +68,22 @@ def load(
     tree = filling.fill(layers.tree)
     if problems := [*layers.problems, *filling.problems]:
         raise combined(problems, file_name=file.name)
-    settings = validate(tree, sources=layers.sources, file_name=file.name)
-    if problems := problems_of(settings, file_name=file.name):
+    settings = located(validate(tree, sources=layers.sources, file_name=file.name), file.parent)
+    if problems := [*problems_of(settings, file_name=file.name), *_not_there(settings, file.name)]:
         raise combined(problems, file_name=file.name)
     sources = {dotted(key): source for key, source in layers.sources.items()}
     return Loaded(settings=settings, path=file, project=file.parent, sources=sources)
+
+
+def _not_there(settings: Settings, file_name: str) -> Iterator[ConfigError]:
+    for name, spec in settings.components.items():
+        folders = [("cwd", spec.cwd), *(("pythonpath", folder) for folder in spec.pythonpath)]
+        wrong = [(key, folder, "a folder") for key, folder in folders if folder and not Path(folder).is_dir()]
+        if spec.env_file and not Path(spec.env_file).is_file():
+            wrong.append(("env_file", spec.env_file, "a file"))
+        for key, path, expected in wrong:
+            what = f"{file_name}: components.{name}.{key} is '{path}'"
+            yield ConfigError(what, why=f"Expected {expected} that is there", code="E1003")
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:

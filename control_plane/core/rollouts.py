@@ -17,6 +17,7 @@ from control_plane.core.questions import (
     is_in_unheard_host,
     is_stale,
     is_unheard,
+    key_of,
     missing_dependencies,
     replicas_of_component,
     serving_components,
@@ -28,8 +29,18 @@ from control_plane.core.transitions import LIVE, SERVING
 def replaced(state: State, component: str, wanted: DesiredComponent, *, rolling: bool) -> State:
     """Return the state in which every replica is to be replaced; one by one where that protects work."""
     serves = any(_may_serve(state, record) for _, record in replicas_of_component(state, component))
-    newer = replace(wanted, generation=wanted.generation + 1, rolling=rolling and serves and wanted.running)
+    rolls = rolling and serves and wanted.running and _may_overlap(state, wanted)
+    newer = replace(wanted, generation=wanted.generation + 1, rolling=rolls)
     return state.with_component(component, newer)
+
+
+def _may_overlap(state: State, wanted: DesiredComponent) -> bool:
+    """Return whether a new replica can run beside an old one: not at one port, nor twice in one process."""
+    spec = wanted.spec
+    if spec.command:
+        return not spec.port
+    replica = replica_id(spec.name, 1)
+    return not spec.exclusive or key_of(state, replica, spec.name) == replica
 
 
 def advanced(state: State) -> State:

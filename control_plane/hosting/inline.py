@@ -13,6 +13,7 @@ from contracts.specs import HostSpec
 from contracts.state import SharedState
 from control_plane.brokers import StreamTransport
 from control_plane.hosting import Adopted, Exited
+from control_plane.runtime.environment import take_on
 from control_plane.runtime.host import Host
 from control_plane.runtime.paths import RuntimeDir
 
@@ -55,6 +56,7 @@ class InlineHosting:
 
     async def spawn(self, spec: HostSpec) -> int:
         """Run the host as a task; its process id is ours."""
+        take_on(replica.component for replica in spec.replicas)
         host = Host(
             self._completed(spec),
             transport=self._transport,

@@ -11,7 +11,9 @@ from control_plane.core import front_first, order
 from control_plane.launch_options import LaunchOptions
 from control_plane.launcher import takeover
 from control_plane.launcher.choice import choose
+from control_plane.launcher.sharing import check_sharing
 from control_plane.runtime.anchor_protocol import AnchorOptions
+from control_plane.runtime.environment import is_particular
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public
 
@@ -56,6 +58,7 @@ def draw_blueprint(options: LaunchOptions) -> Blueprint:
         LaunchError: the runtime folder cannot be used (E2007).
     """
     choice = choose(options)
+    check_sharing(choice.settings, choice.mode)
     runtime = RuntimeDir.open(choice.project, os.environ)
     return Blueprint(choice.settings, choice.mode, choice.mode_reason, runtime, options)
 
@@ -107,7 +110,9 @@ def anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOptions
         project=str(runtime.project),
         sockets=str(runtime.sockets),
         preload=tuple(
-            (name, spec.use.partition(":")[0]) for name, spec in settings.components.items() if spec.preload
+            (name, spec.use.partition(":")[0])
+            for name, spec in settings.components.items()
+            if spec.use and spec.preload and not is_particular(spec)
         ),
         public_fd=public.fileno(),
         valkey=blueprint.embedded_bus,

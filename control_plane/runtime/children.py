@@ -74,7 +74,6 @@ def fork_host(spec: HostSpec, entry: HostEntry, *, release: Callable[[], None]) 
         LOSSES.reset()
         redirect(Path(spec.home) / "logs" / f"{spec.label}.out.log")
         _name_process(spec.label)
-        os.environ.update(component_environment(spec))
         return entry.run(spec)
 
     return _fork(run)
@@ -91,7 +90,6 @@ def spawn_host(spec: HostSpec, entry: HostEntry) -> int:
             output=output,
             stdin=stdin.fileno(),
             keep_fds=tuple(fd for fd in (spec.lifeline_fd, spec.public_fd) if fd is not None),
-            environment=component_environment(spec),
             adopts=True,
         )
 
@@ -132,11 +130,6 @@ def _exec(command: list[str], environment: dict[str, str]) -> NoReturn:
     except OSError:
         traceback.print_exc()
         os._exit(FAILED)
-
-
-def component_environment(spec: HostSpec) -> dict[str, str]:
-    """Return the environment that the host's components declare."""
-    return {key: value for replica in spec.replicas for key, value in replica.component.env.items()}
 
 
 def flush_output() -> None:
@@ -199,14 +192,14 @@ def redirect(output: Path, *, stdin: int | None = None) -> None:
     source = os.open(os.devnull, os.O_RDONLY) if stdin is None else stdin
     os.dup2(source, 0)
     os.close(source)
-    target = _open_output(output)
+    target = open_output(output)
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
     forgive_output()
 
 
-def _open_output(path: Path) -> int:
+def open_output(path: Path) -> int:
     """Open a file to append to; a large one is put aside as `.1` first. Without room for it, open nothing."""
     with contextlib.suppress(OSError):
         if path.stat().st_size > MAX_OUTPUT_BYTES:

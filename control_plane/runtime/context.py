@@ -10,12 +10,14 @@ import functools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from contracts.component import CallResponse, Directory, Handler
 from contracts.state import SharedState
 from control_plane.brokers import BusBroker
 from control_plane.runtime.calls import Caller
+from control_plane.runtime.children import open_output
 from control_plane.runtime.owned_tasks import OwnedTasks
 from control_plane.runtime.workers import WorkerPool
 
@@ -30,6 +32,7 @@ class HostServices:
     directory: Directory
     caller: Caller
     workers: WorkerPool
+    logs: Path
 
 
 class ReplicaContext:
@@ -44,6 +47,8 @@ class ReplicaContext:
         broker: BusBroker,
         services: HostServices,
         tasks: OwnedTasks,
+        environment: Mapping[str, str],
+        finish: Callable[[], None],
     ) -> None:
         self.name = name
         self.replica_id = replica_id
@@ -52,6 +57,8 @@ class ReplicaContext:
         self._broker = broker
         self._services = services
         self._tasks = tasks
+        self.environment = environment
+        self.finish = finish
 
     @functools.cached_property
     def tracer(self) -> Any:
@@ -99,6 +106,10 @@ class ReplicaContext:
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str = "") -> None:
         """Run a task that the component owns."""
         self._tasks.spawn(work, name=name)
+
+    def open_output(self) -> int:
+        """Open the file of what this replica prints."""
+        return open_output(self._services.logs / f"{self.replica_id}.out.log")
 
     async def run_in_process(self, func: Callable[..., T], *args: Any) -> T:
         """Run a picklable function in a worker process."""

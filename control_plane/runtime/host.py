@@ -14,6 +14,7 @@ import os
 import socket
 from collections import OrderedDict
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from contracts.component import AsgiApp
@@ -83,7 +84,9 @@ class Host:
             transport, app=spec.app, local_host=spec.id, now_s=clock.now_s, run=self._run
         )
         self._workers = WorkerPool()
-        self._services = HostServices(state, self._directory, Caller(self._directory), self._workers)
+        self._services = HostServices(
+            state, self._directory, Caller(self._directory), self._workers, logs=Path(spec.home) / "logs"
+        )
         self._server = HostServer(spec.listen, public_socket=public_socket, reports=self._reports)
         self._around = Surroundings(
             self._services, self._make_broker, self._run, self._replica_changed, self._withdraw

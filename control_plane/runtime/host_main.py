@@ -16,6 +16,7 @@ from contracts.errors import CoplaneError, ExitCode
 from contracts.specs import HostSpec
 from control_plane.brokers import open_transport
 from control_plane.runtime import children, host_logging
+from control_plane.runtime.environment import take_on
 from control_plane.runtime.host import Host
 from control_plane.runtime.losses import forgive_output
 from control_plane.stores import open_state
@@ -31,6 +32,7 @@ def run_host(spec: HostSpec) -> int:
     Returns:
         The exit code: 0 after a graceful stop, 1 when the host itself failed.
     """
+    take_on(replica.component for replica in spec.replicas)
     handler = host_logging.configure(Path(spec.home) / "logs", label=spec.label)
     exit_code = ExitCode.DONE
     try:

@@ -1,6 +1,6 @@
-"""Turns `use = "module:attribute"` into a component class or factory.
+"""Turns `use = "module:attribute"`, or `command`, into a component class or factory.
 
-What the attribute is, is found out from its shape. Every failure is a `ComponentError` or
+What is no component is adapted to the protocol by its kind. Every failure is a `ComponentError` or
 `LaunchError` that a restart would not mend, with the user's own traceback and none of ours.
 """
 
@@ -17,12 +17,21 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.component import Component, ComponentContext
 from contracts.errors import ComponentError, LaunchError, did_you_mean
-from contracts.specs import ComponentSpec
+from contracts.specs import ComponentSpec, Kind
+from control_plane.runtime.kinds import find_kind
 
 Factory = Callable[[ComponentContext], Component]
 
-ASGI_ADAPTER = "components.adapters.asgi:AsgiAdapter"
-_LIFECYCLE = ("startup", "shutdown", "get_routes", "health_check")
+PROGRAM_ADAPTER = "components.adapters.programs:ProgramAdapter"
+ADAPTERS = {
+    Kind.ASGI: "components.adapters.asgi:AsgiAdapter",
+    Kind.WSGI: "components.adapters.wsgi:WsgiAdapter",
+    Kind.FASTSTREAM: "components.adapters.faststream_app:FastStreamAdapter",
+    Kind.OBJECT: "components.adapters.objects:ObjectAdapter",
+    Kind.TASK: "components.adapters.tasks:TaskAdapter",
+    Kind.LAUNCHER: "components.adapters.launchers:LauncherAdapter",
+}
+CALLED = "components.adapters.arguments:called"
 _OURS = str(Path(__file__).resolve().parent.parent)
 
 
@@ -44,12 +53,23 @@ def load_factory(spec: ComponentSpec) -> Factory:
         LaunchError: the module is not there (E2002), lacks the attribute (E2003), raises on import
             (E2004), or what it names is no component (E2005).
     """
+    if spec.command:
+        program = _adapter(PROGRAM_ADAPTER)
+        return lambda context: cast("Component", program(context, None, spec))
+    return _as_factory(load_target(spec), spec)
+
+
+def load_target(spec: ComponentSpec) -> Any:
+    """Import what the component's `use` names.
+
+    Raises:
+        LaunchError: the module is not there (E2002), lacks the attribute (E2003), or raises (E2004).
+    """
     module_name, _, attribute = spec.use.partition(":")
-    module = _import_module(spec, module_name)
-    target: Any = module
+    target = _import_module(spec, module_name)
     for part in attribute.split("."):
         target = _attribute_of(target, part, spec)
-    return _as_factory(target, spec)
+    return target
 
 
 def _import_module(spec: ComponentSpec, module_name: str) -> Any:
@@ -92,50 +112,70 @@ def _attribute_of(target: Any, part: str, spec: ComponentSpec) -> Any:
 
 
 def _as_factory(target: Any, spec: ComponentSpec) -> Factory:
-    if inspect.isclass(target) and all(callable(getattr(target, name, None)) for name in _LIFECYCLE):
-        return cast("Factory", target)
-    if is_asgi_app(target):
-        return _adapted(target)
-    if inspect.isroutine(target) and not inspect.iscoroutinefunction(target):
-        return _checked(target, spec)
-    raise _no_component(target, spec)
+    found = _kind_of(target, spec)
+    # A plain function makes what is to run; what could be that itself does so where it is said.
+    if spec.factory or (found is None and inspect.isroutine(target)):
+        return _made_by(target, spec)
+    if found is None:
+        raise _no_component(target, spec)
+    return _adapted(target, found, spec)
 
 
-def is_asgi_app(target: Any) -> bool:
-    """Tell whether an object is an ASGI application: an async callable of scope, receive and send."""
-    if inspect.isclass(target) or not callable(target):
-        return False
-    call = target if inspect.isroutine(target) else type(target).__call__
-    if not inspect.iscoroutinefunction(call):
-        return False
-    required = [p for p in inspect.signature(call).parameters.values() if p.default is p.empty]
-    return len(required) - (not inspect.isroutine(target)) == 3
+def _kind_of(target: Any, spec: ComponentSpec) -> Kind | None:
+    found = find_kind(target, run=spec.run)
+    return spec.kind or (found.kind if found else None)
 
 
-def _adapted(app: Any) -> Factory:
-    module_name, _, name = ASGI_ADAPTER.partition(":")
-    adapter = getattr(importlib.import_module(module_name), name)
-    return lambda context: adapter(context, app)
+def _adapted(target: Any, kind: Kind, spec: ComponentSpec) -> Factory:
+    if kind is Kind.COMPONENT:
+        return cast("Factory", target if inspect.isclass(target) else lambda _context: target)
+    adapter = _adapter(ADAPTERS[kind])
+    return lambda context: cast("Component", adapter(context, target, spec))
 
 
-def _checked(factory: Callable[[ComponentContext], Any], spec: ComponentSpec) -> Factory:
+def _adapter(path: str) -> Any:
+    module_name, _, name = path.partition(":")
+    return getattr(importlib.import_module(module_name), name)
+
+
+def _made_by(make: Callable[..., Any], spec: ComponentSpec) -> Factory:
+    called = _adapter(CALLED)
+
     def build(context: ComponentContext) -> Component:
-        made = factory(context)
-        if not isinstance(made, Component):
+        made = make(context) if _wants_context(make, spec) else called(make, context)
+        kind = _kind_of(made, spec)
+        if inspect.isawaitable(made) or kind is None:
             raise _no_component(made, spec)
-        return made
+        return _adapted(made, kind, spec)(context)
 
     return build
 
 
+def _wants_context(make: Callable[..., Any], spec: ComponentSpec) -> bool:
+    """Tell whether a factory is one of the protocol: all it needs is the context, by whatever name."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    needed = [each for each in parameters if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
+    return len(needed) == 1 and needed[0].name not in spec.config
+
+
 def _no_component(target: Any, spec: ComponentSpec) -> LaunchError:
-    missing = [name for name in _LIFECYCLE if not callable(getattr(target, name, None))]
+    made = "what it returns is" if spec.factory or inspect.isroutine(target) else "it is"
     return LaunchError(
-        f"component '{spec.name}': '{spec.use}' is no component",
-        why=f"it is a {type(target).__name__} without {', '.join(missing)}",
-        fix="name a class with the component protocol, a factory of one, or an ASGI application",
+        f"component '{spec.name}': '{spec.use}' is nothing that can be hosted",
+        why=f"{made} {_described(target)}",
+        fix="name a component, an ASGI or WSGI application, an object with `start`, or a coroutine function; "
+        "where it is one, say `kind`",
         code="E2005",
     )
+
+
+def _described(target: Any) -> str:
+    if inspect.isclass(target):
+        return f"the class {target.__name__}"
+    return f"of the class {type(target).__name__}"
 
 
 def validated_config(factory: Factory, spec: ComponentSpec) -> Any:

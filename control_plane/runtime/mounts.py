@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
@@ -45,6 +46,26 @@ class MountTable:
             "path": path + "/" if path == prefix else path,
         }
         await app(below, receive, send)
+
+
+class WithoutPrefix:
+    """An application that cannot live under a prefix: it sees paths as if it had none.
+
+    `X-Forwarded-Prefix` tells it where it is, as other proxies do.
+    """
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the application."""
+        prefix = scope.get("root_path", "")
+        if prefix:
+            scope = {**scope, "root_path": "", "path": scope["path"].removeprefix(prefix) or "/"}
+            if "raw_path" in scope:
+                scope["raw_path"] = scope["raw_path"].removeprefix(quote(prefix).encode()) or b"/"
+            scope["headers"] = [*scope["headers"], (b"x-forwarded-prefix", prefix.encode())]
+        await self._app(scope, receive, send)
 
 
 class Guard:

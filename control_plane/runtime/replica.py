@@ -26,9 +26,10 @@ from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
 from control_plane.runtime import clock
 from control_plane.runtime.context import HostServices, ReplicaContext
+from control_plane.runtime.environment import declared
 from control_plane.runtime.host_logging import current_replica
 from control_plane.runtime.loading import Factory, load_factory, users_traceback, validated_config
-from control_plane.runtime.mounts import Guard
+from control_plane.runtime.mounts import Guard, WithoutPrefix
 from control_plane.runtime.owned_tasks import OwnedTasks
 
 log = logging.getLogger("coplane.replica")
@@ -215,6 +216,10 @@ class Replica:
         self._change(ReplicaState.STOPPING)
         await self._shut_down(instance)
 
+    def _finish(self) -> None:
+        self.reason = "it has finished"
+        self._stop_asked.set()
+
     def _construct(self, tasks: OwnedTasks) -> _Instance:
         assert self._factory is not None
         config = validated_config(self._factory, self.spec.component)
@@ -226,10 +231,13 @@ class Replica:
             broker=broker,
             services=self._around.services,
             tasks=tasks,
+            environment=declared(self.spec.component),
+            finish=self._finish,
         )
         try:
             component = self._factory(context)
             app = _build_app(component, context)
+            app = WithoutPrefix(app) if self.spec.component.strip_prefix else app
         except CoplaneError:
             raise
         except (Exception, SystemExit) as exc:

@@ -66,7 +66,13 @@ class Running:
             await self.command(StartReplica, replica)
 
     async def until(self, replica: str, state: ReplicaState) -> None:
-        await eventually(lambda: self.host.replicas[replica].state is state, 10)
+        found = self.host.replicas[replica]
+        try:
+            await eventually(lambda: found.state is state, 10)
+        except AssertionError as exc:
+            raise AssertionError(
+                f"{replica} is {found.state}: {found.error} {found.error and found.error.detail}"
+            ) from exc
 
     async def events(self) -> list[Message]:
         return [from_fields(entry.fields) for entry in await self.transport.range("t:ctl:events", count=1000)]

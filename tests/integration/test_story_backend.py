@@ -50,7 +50,7 @@ async def running_agents(bus_url: str, **replicas: int) -> AsyncIterator[Directo
         exits.callback(workers.close)
         # No agent calls another one or asks where it is.
         nobody = cast("Any", None)
-        services = HostServices(await open_state(bus_url, exits), nobody, nobody, workers)
+        services = HostServices(await open_state(bus_url, exits), nobody, nobody, workers, logs=Path())
         tasks = OwnedTasks(
             await exits.enter_async_context(asyncio.TaskGroup()), component="agents", replica="agents-1"
         )
@@ -89,6 +89,8 @@ def made_agent(spec: ComponentSpec, *, broker: BusBroker, services: HostServices
             broker=broker,
             services=services,
             tasks=tasks,
+            environment={},
+            finish=lambda: None,
         )
     )
 

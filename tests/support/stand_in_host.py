@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from contracts.specs import HostSpec
+from control_plane.runtime.environment import take_on
 
 
 def run(spec: HostSpec) -> int:
     """Run until SIGTERM, or until the anchor is gone; both are written down."""
+    take_on(replica.component for replica in spec.replicas)
     wanted = spec.replicas[0].component.config
     asleep, waker = socket.socketpair()
     waker.setblocking(False)

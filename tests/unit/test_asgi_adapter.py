@@ -13,6 +13,9 @@ from fastapi import FastAPI
 
 from components.adapters.asgi import AsgiAdapter
 from contracts.component import AsgiApp, ComponentContext
+from contracts.specs import ComponentSpec
+
+SPEC = ComponentSpec(name="shop", use="shop:app")
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +35,7 @@ def adapted(tasks: asyncio.TaskGroup, *, fails: str) -> AsgiAdapter:
         tasks.create_task(work, name=name)
 
     context = SimpleNamespace(spawn=spawn, logger=SimpleNamespace(debug=lambda *_args, **_more: None))
-    return AsgiAdapter(cast("ComponentContext", context), cast("AsgiApp", FastAPI(lifespan=lifespan)))
+    return AsgiAdapter(cast("ComponentContext", context), cast("AsgiApp", FastAPI(lifespan=lifespan)), SPEC)
 
 
 async def test_a_failed_lifespan_startup_fails_the_startup() -> None:

@@ -1,0 +1,42 @@
+"""Hosts a FastStream application: its lifespan, its hooks and its own broker, which is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from fastapi import APIRouter
+
+from contracts import ComponentContext
+from contracts.specs import ComponentSpec
+
+
+class FastStreamAdapter:
+    """Starts and stops the application as `faststream run` does, but for its signal handlers."""
+
+    def __init__(self, _context: ComponentContext, target: Any, spec: ComponentSpec) -> None:
+        self._app = target
+        self._spec = spec
+        self._stack = contextlib.AsyncExitStack()
+
+    async def startup(self) -> None:
+        """Enter the lifespan, run the hooks, connect the broker."""
+        await self._stack.enter_async_context(self._app.lifespan_context())
+        await self._app.start()
+
+    async def shutdown(self) -> None:
+        """Run the hooks, let the broker finish what it holds, leave the lifespan."""
+        try:
+            await self._app.stop()
+        finally:
+            await self._stack.aclose()
+
+    def get_routes(self) -> APIRouter | None:
+        """Return nothing."""
+        return None
+
+    async def health_check(self) -> dict[str, Any]:
+        """Ask whether the broker is connected."""
+        broker = self._app.broker
+        connected = broker is None or await broker.ping(timeout=self._spec.health.timeout_s)
+        return {"status": "ok" if connected else "its broker is not connected"}

@@ -1,0 +1,190 @@
+"""Hosts any program: a process and a process group of its own in every mode, with its console in the log.
+
+Well means: its port accepts, or `health.path` answers 2xx, or `health.exec` exits with 0; ready, besides,
+that it has printed the line of `health.log`. Exit code 0 is the end of the component, any other a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import Any
+
+from fastapi import APIRouter
+
+from components.adapters.asking import SUCCESS, status_of
+from components.adapters.console import Console
+from components.adapters.upstreams import Upstream
+from contracts import AsgiApp, ComponentContext
+from contracts.component import Receive, Scope, Send
+from contracts.errors import ComponentError
+from contracts.problems import nobody_answers, send_problem
+from contracts.specs import ComponentSpec
+
+LOCALHOST = "127.0.0.1"
+PORT = "{port}"
+KILLED_TIMEOUT_S = 2.0
+
+
+class ProgramAdapter:
+    """Starts the program, asks how it is, passes requests on to its port, and ends it with all its group."""
+
+    def __init__(self, context: ComponentContext, _target: Any, spec: ComponentSpec) -> None:
+        self._context = context
+        self._spec = spec
+        self._port = _free_port() if spec.port == 0 else spec.port
+        self._console: Console | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self._ended = asyncio.Event()
+        self._upstream = Upstream(context.name, f"tcp://{LOCALHOST}:{self._port}") if self._port else None
+
+    async def startup(self) -> None:
+        """Start the program; return when it has said that it is ready, where it is to say so.
+
+        Raises:
+            ComponentError: there is no such program, or it may not be run (E5015).
+        """
+        output = self._context.open_output()
+        try:
+            self._console = Console.open(output, pty=self._spec.pty, awaited=self._spec.health.log)
+            self._process = await self._started(self._console.fd)
+        finally:
+            os.close(output)
+        self._console.begin()
+        self._context.spawn(self._watch(self._process), name=self._spec.command[0])
+        await self._console.said.wait()
+
+    async def shutdown(self) -> None:
+        """Ask the program to end, and wait until it has; whoever has no more time cancels its task."""
+        self._stopping = True
+        self._signal(signal.Signals[self._spec.stop_signal])
+        await self._ended.wait()
+
+    def get_routes(self) -> APIRouter | None:
+        """Return nothing: the program answers for itself."""
+        return None
+
+    def get_asgi_app(self) -> AsgiApp:
+        """Return what passes requests on to the program's port."""
+        return self._upstream.answer if self._upstream else _answers_nothing
+
+    async def health_check(self) -> dict[str, Any]:
+        """Ask the program as the configuration says."""
+        health = self._spec.health
+        if health.exec:
+            code = await self._exit_code(health.exec)
+            return _status(code == 0, f"{health.exec[0]} exited with {code}")
+        if self._upstream is None:
+            return {"status": "ok"}
+        if health.path:
+            status = await status_of(self._upstream.answer, health.path)
+            return _status(status // 100 == SUCCESS, f"GET {health.path} answered {status or 'nothing'}")
+        return _status(await self._accepts(), f"nobody listens on port {self._port} yet")
+
+    async def _started(self, output: int) -> asyncio.subprocess.Process:
+        command = [part.replace(PORT, str(self._port)) for part in self._spec.command]
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._spec.cwd or None,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise ComponentError(
+                f"component '{self._context.name}': '{command[0]}' could not be started",
+                why=exc.strerror or str(exc),
+                fix="check `command` and `cwd`: it is no shell line, and paths in it are seen from `cwd`",
+                code="E5015",
+            ) from exc
+
+    def _environment(self) -> dict[str, str]:
+        port = {"PORT": str(self._port)} if self._port else {}
+        return {**os.environ, "PYTHONUNBUFFERED": "1", **port, **self._context.environment}
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Wait for its end; however that comes, cancelled too, nothing of its group is left."""
+        try:
+            code = await process.wait()
+        finally:
+            await self._clear(process)
+        if self._stopping:
+            return
+        if code == 0:
+            self._context.finish()
+            return
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
+        last = self._console.last_line if self._console else ""
+        raise ComponentError(
+            f"component '{self._context.name}': {self._spec.command[0]} {how}", why=last, code="E5016"
+        )
+
+    async def _clear(self, process: asyncio.subprocess.Process) -> None:
+        """Kill what is left of the group, and read what it has printed to the end."""
+        self._signal(signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILLED_TIMEOUT_S):
+                await process.wait()
+        if self._upstream is not None:
+            await self._upstream.close()
+        if self._console is not None:
+            self._console.close()
+        self._ended.set()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    async def _exit_code(self, command: tuple[str, ...]) -> int:
+        nowhere = asyncio.subprocess.DEVNULL
+        asked = await asyncio.create_subprocess_exec(
+            *(part.replace(PORT, str(self._port)) for part in command),
+            stdin=nowhere,
+            stdout=nowhere,
+            stderr=nowhere,
+            cwd=self._spec.cwd or None,
+            env=self._environment(),
+        )
+        try:
+            return await asked.wait()
+        finally:
+            if asked.returncode is None:  # too slow, and given up
+                asked.kill()
+
+    async def _accepts(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(LOCALHOST, self._port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+
+async def _answers_nothing(scope: Scope, _receive: Receive, send: Send) -> None:
+    await send_problem(scope, send, nobody_answers(scope["path"]))
+
+
+def _status(well: bool, otherwise: str) -> dict[str, Any]:
+    return {"status": "ok" if well else otherwise}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOCALHOST, 0))
+        return int(probe.getsockname()[1])
