@@ -69,7 +69,8 @@ class EventDirectory:
         self._now_s = now_s
         self._run = run
         self._following: asyncio.Task[None] | None = None
-        self._caught_up = asyncio.Event()
+        self._position = ""
+        self._read = asyncio.Event()
         self._heard_s = now_s()
         self._hosts: dict[str, _KnownHost] = {}
         self._local: dict[str, tuple[ReplicaReport, AsgiApp | None]] = {}
@@ -119,9 +120,11 @@ class EventDirectory:
     # How it learns.
 
     async def caught_up(self) -> None:
-        """Wait until what was said before now has been read."""
+        """Wait until what was said before now has been read, and for the bus, while that is away."""
         self._start_following()
-        await self._caught_up.wait()
+        end = _order(await self._end())
+        while not self._position or _order(self._position) < end:
+            await self._read.wait()
 
     def stop(self) -> None:
         """Stop following the event stream."""
@@ -133,13 +136,12 @@ class EventDirectory:
             self._following = self._run(self._follow())
 
     async def _follow(self) -> None:
-        position = ""
         while True:
             try:
-                position = position or await self._read_history()
-                self._caught_up.set()
+                if not self._position:
+                    self._has_read(await self._read_history())
                 entries = await self._transport.tail(
-                    {self._stream: position}, count=EVENTS_READ, block_s=BLOCK_S
+                    {self._stream: self._position}, count=EVENTS_READ, block_s=BLOCK_S
                 )
             except BusError:
                 # What was known stays true until a host says otherwise; the transport reconnects.
@@ -148,9 +150,21 @@ class EventDirectory:
             if entries:
                 self._hear_again(self._now_s())
             for _, entry in entries:
-                position = entry.id
                 self._apply_fields(entry.fields)
+                self._has_read(entry.id)
             self._forget_silent()
+
+    async def _end(self) -> str:
+        while True:
+            try:
+                return await self._transport.last_id(self._stream)
+            except BusError:
+                await asyncio.sleep(BUS_PAUSE_S)
+
+    def _has_read(self, position: str) -> None:
+        self._position = position
+        self._read.set()
+        self._read = asyncio.Event()
 
     async def _read_history(self) -> str:
         history = await self._transport.range(self._stream, count=HISTORY_READ, reverse=True)
@@ -244,6 +258,10 @@ class EventDirectory:
             for report in host.replicas.values():
                 if report.state in states and report.prefix:
                     yield _endpoint(report, address=host.address)
+
+
+def _order(entry_id: str) -> tuple[int, ...]:
+    return tuple(map(int, entry_id.split("-")))
 
 
 def _ms(entry: Entry) -> int:

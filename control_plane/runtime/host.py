@@ -168,6 +168,7 @@ class Host:
     # What it says.
 
     def _replica_changed(self, replica: Replica, from_state: ReplicaState) -> None:
+        host_logging.assert_again()
         is_gateway = replica.component == GATEWAY
         self._directory.set_local(replica.report(), None if is_gateway else _mounted(replica))
         if is_gateway:
@@ -218,13 +219,17 @@ class Host:
         """
         if replica.component == GATEWAY:
             grace_s = replica.spec.component.grace_period_s
-            linger_s = PUBLIC_LINGER_S if self._another_gateway(replica) else 0.0
+            linger_s = PUBLIC_LINGER_S if await self._another_gateway(replica) else 0.0
             await self._server.close_to_the_public(replica.id, grace_s=grace_s, linger_s=linger_s)
             return False
         alone = self._transport.kind == "memory"
         return not alone and await self._announcer.flush(timeout_s=ANNOUNCE_TIMEOUT_S)
 
-    def _another_gateway(self, replica: Replica) -> bool:
+    async def _another_gateway(self, replica: Replica) -> bool:
+        """Tell whether another gateway takes what is new; its readiness may be on its way to us."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANNOUNCE_TIMEOUT_S):
+                await self._directory.caught_up()
         states = self._directory.status().get(GATEWAY, {})
         return any(state in SERVING for name, state in states.items() if name != replica.id)
 
