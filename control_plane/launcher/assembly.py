@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import uvloop
-
 from contracts.errors import BusError, LaunchError
 from contracts.state import SharedState
 from control_plane.brokers import StreamTransport, open_transport
@@ -23,6 +21,7 @@ from control_plane.launcher.leadership import Leadership
 from control_plane.launcher.signals import held_signals, hold_signals, stop_signals
 from control_plane.launcher.succession import Legacy, Standing
 from control_plane.runtime import clock
+from control_plane.runtime.signal_guard import GuardedLoop
 from control_plane.stores import LeaseTable, open_state
 from control_plane.supervisor import Identity, Supervisor
 
@@ -141,7 +140,7 @@ async def conduct(blueprint: Blueprint, prepared: Prepared) -> int:
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=GuardedLoop) as runner:
         return runner.run(_interruptible(work))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from contracts.errors import ExitCode
+from control_plane.runtime.signal_guard import SignalGuard
 
 SIGNALS_TO_EXIT = 3
 
@@ -88,6 +89,7 @@ class Ending:
             loop.remove_signal_handler(number)
             signal.signal(number, arrived)
         try:
-            yield
+            with SignalGuard(numbers, alone=False):
+                yield
         finally:
             hold_signals()  # until it is known what follows: the end, or a new beginning

@@ -37,7 +37,7 @@ from contracts.specs import GATEWAY, HostSpec, ReplicaSpec
 from contracts.state import SharedState
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker, StreamTransport
-from control_plane.runtime import clock
+from control_plane.runtime import clock, host_logging
 from control_plane.runtime.announcer import Announcer, commands_stream
 from control_plane.runtime.calls import Caller
 from control_plane.runtime.context import HostServices

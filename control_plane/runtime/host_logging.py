@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from control_plane.runtime.losses import LOSSES
 MAX_FILE_BYTES = 10_000_000
 FILES_KEPT = 3
 MAX_VALUE_CHARS = 16_384
+# Not for the handlers of users' code: what we say, and what was printed.
+OWN_LOGGERS = ("coplane", "stdout", "stderr")
+OUR_PREFIXES = (*OWN_LOGGERS, "component.")
 
 current_replica: ContextVar[str] = ContextVar("current_replica", default="")
 
@@ -108,19 +112,60 @@ class _QuietFile(RotatingFileHandler):
                 stream.close()
 
 
+class _KeepingRoot(logging.RootLogger):
+    """The root logger where users' code shares it: our handler stays, and nothing is in the log twice.
+
+    A handler for the console is muted: what it would print is in the log already, with its level and
+    component. Others, for files above all, work as ever.
+    """
+
+    def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802 - logging's own name
+        """Add a handler of users' code."""
+        if type(hdlr) is logging.StreamHandler and hdlr.stream in _consoles():
+            hdlr.addFilter(_nothing)
+        super().addHandler(hdlr)
+
+    def removeHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802 - logging's own name
+        """Remove a handler, but for ours: `logging.basicConfig(force=True)` removes all."""
+        if not isinstance(hdlr, ReplicaFiles):
+            super().removeHandler(hdlr)
+
+
+def _consoles() -> tuple[object, ...]:
+    return (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
+
+
 class PrintsToLog(TextIOBase):
     """Stands in for stdout or stderr where replicas share the terminal's process."""
 
     def __init__(self, name: str) -> None:
         self._log = logging.getLogger(name)
         self._partial = ""
+        self._writing = threading.local()
 
     def writable(self) -> bool:
         """Return True."""
         return True
 
     def write(self, text: str) -> int:
-        """Log every completed line; a line without end is cut at `MAX_VALUE_CHARS`."""
+        """Log every completed line; a line without end is cut at `MAX_VALUE_CHARS`.
+
+        What a log handler prints of such a line would be logged again, and so on: it is left out.
+        """
+        if getattr(self._writing, "now", False):
+            return len(text)
+        self._writing.now = True
+        try:
+            self._take(text)
+        finally:
+            self._writing.now = False
+        return len(text)
+
+    def _take(self, text: str) -> None:
         *lines, self._partial = (self._partial + text).split("\n")
         if len(self._partial) > MAX_VALUE_CHARS:
             lines.append(self._partial)
@@ -128,7 +173,6 @@ class PrintsToLog(TextIOBase):
         for line in lines:
             if line.strip():
                 self._log.info("%s", line.rstrip())
-        return len(text)
 
     def flush(self) -> None:
         """Log the line that has not ended."""
@@ -145,16 +189,38 @@ def configure(folder: Path, *, label: str, level: int = logging.INFO) -> Replica
     """
     handler = ReplicaFiles(folder, label)
     root = logging.getLogger()
+    root.__class__ = _KeepingRoot
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in OWN_LOGGERS:
+        own = logging.getLogger(name)
+        own.handlers[:], own.propagate = [handler], False
+        own.setLevel(level)
     logging.captureWarnings(True)
     return handler
+
+
+def assert_again() -> None:
+    """Undo what users' code may have done to our logging, as `logging.config.dictConfig` does by default."""
+    root = logging.getLogger()
+    if not isinstance(root, _KeepingRoot):
+        return
+    for handler in logging.getLogger(OWN_LOGGERS[0]).handlers:
+        if handler not in root.handlers:
+            root.handlers.append(handler)
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.startswith(OUR_PREFIXES) and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 def release(handler: ReplicaFiles) -> None:
     """Undo `configure`."""
     logging.captureWarnings(False)
-    logging.getLogger().removeHandler(handler)
+    root = logging.getLogger()
+    root.__class__ = logging.RootLogger
+    for logger in (root, *map(logging.getLogger, OWN_LOGGERS)):
+        logger.removeHandler(handler)
+        logger.propagate = True
     handler.close()
 
 

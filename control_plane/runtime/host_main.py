@@ -10,8 +10,6 @@ import socket
 import sys
 from pathlib import Path
 
-import uvloop
-
 from contracts.errors import CoplaneError, ExitCode
 from contracts.specs import HostSpec
 from control_plane.brokers import open_transport
@@ -19,11 +17,13 @@ from control_plane.runtime import children, host_logging
 from control_plane.runtime.environment import take_on
 from control_plane.runtime.host import Host
 from control_plane.runtime.losses import forgive_output
+from control_plane.runtime.signal_guard import GuardedLoop, SignalGuard
 from control_plane.stores import open_state
 
 log = logging.getLogger("coplane.host")
 
 END_MARGIN_S = 10.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_host(spec: HostSpec) -> int:
@@ -37,7 +37,7 @@ def run_host(spec: HostSpec) -> int:
     exit_code = ExitCode.DONE
     try:
         # The anchor does so too, but may be gone before us, and `ctl host` has none.
-        with children.leaving_nothing(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with children.leaving_nothing(), asyncio.Runner(loop_factory=GuardedLoop) as runner:
             runner.run(_serve(spec))
     except* CoplaneError as errors:
         for error in errors.exceptions:
@@ -57,8 +57,11 @@ async def _serve(spec: HostSpec) -> None:
     try:
         async with open_state(spec.app, spec.bus_url) as state:
             host = Host(spec, transport=transport, state=state, public_socket=_inherited(spec.public_fd))
-            _listen_for_the_end(host, spec)
-            await host.run()
+            alone = len({replica.component.name for replica in spec.replicas}) == 1
+            guard = SignalGuard(STOP_SIGNALS, alone=alone)
+            _listen_for_the_end(host, spec, guard)
+            with guard:
+                await host.run()
     finally:
         await transport.close()
 
@@ -67,10 +70,15 @@ def _inherited(fd: int | None) -> socket.socket | None:
     return None if fd is None else socket.socket(fileno=fd)
 
 
-def _listen_for_the_end(host: Host, spec: HostSpec) -> None:
+def _listen_for_the_end(host: Host, spec: HostSpec, guard: SignalGuard) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, host.stop, number.name)
+
+    def signalled(number: signal.Signals) -> None:
+        host.stop(number.name)
+        guard.call_theirs(number)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, signalled, number)
     lifeline_fd = spec.lifeline_fd
     if lifeline_fd is None:
         return
