@@ -211,6 +211,7 @@ class World:
         self.bus_is_up = True
         self.spawns_fail = False
         self.kills_come_late = False
+        self._late_kills: deque[Input] = deque()
         self.trace: list[tuple[Input, float, float]] = []
         self.rules = Rules()
         self._next_pid = 100
@@ -266,7 +267,7 @@ class World:
                     self.hosts[host].end()
             case KillHost(host):
                 if self.kills_come_late:
-                    self.anchor_says.append(HostSpared(host))
+                    self._late_kills.append(HostSpared(host))
                 else:
                     self.crash(host, signal=9)
 
@@ -292,6 +293,9 @@ class World:
             beats = [host.next_beat_s for host in self.hosts.values() if not host.hung]
             stops = [at_s for at_s in (*beats, self.wake_at_s or end_s, end_s) if at_s > self.now_s]
             self.now_s = min(stops)
+            # An anchor that is late with its answer takes time.
+            self.anchor_says += self._late_kills
+            self._late_kills.clear()
             self._beat_all()
             self.deliver_all()
             if self.wake_at_s is not None and self.now_s >= self.wake_at_s:
@@ -370,6 +374,7 @@ class World:
         desired = replace(self._declared, stopping=self.state.desired.stopping)
         self.recover_bus()
         self.events.clear()
+        self._late_kills.clear()
         self.rules = Rules()
         self.first_state = self.state = recalled(State(desired, epoch=self.state.epoch + 1), memory)
         self.trace = []
