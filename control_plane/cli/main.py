@@ -29,6 +29,8 @@ VERBS = (
     "events",
     "streams",
     "config",
+    "import",
+    "export",
     "host",
     "version",
 )
