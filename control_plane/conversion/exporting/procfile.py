@@ -58,8 +58,8 @@ def _line(process: Process, project: Path, target: Path) -> str:
     if process.words[:2] == ("sh", "-c") and len(process.words) == 3 and not variables:
         program = process.words[2]  # whoever runs a Procfile hands its lines to a shell
     else:
-        program = " ".join([*(["exec env"] if variables else ["exec"] if before else []), *variables,
-                            shlex.join(process.words)])  # fmt: skip
+        # A shell that stays would keep the signal to itself.
+        program = " ".join(["exec", *(["env", *variables] if variables else []), shlex.join(process.words)])
     return " && ".join([*before, program])
 
 
