@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from control_plane.config.checks import problems_of
 from control_plane.config.interpolation import Interpolation
 from control_plane.config.problems import combined
 from control_plane.config.validation import validate
-from control_plane.conversion.model import Imported
+from control_plane.conversion.model import Imported, Program, not_carried_over
 from control_plane.conversion.naming import valid
 
 # The module that reads each format, and its function.
@@ -45,8 +46,8 @@ def convert(kind: str, source: Path, *, target: Path) -> Converted:
 
     module, function = READERS[kind]
     read: Callable[[Path], Imported] = getattr(import_module(f"control_plane.conversion.{module}"), function)
-    imported = read(source)
     folder = source.absolute().parent
+    imported = _with_what_is_there(read(source), folder)
     text = to_toml(
         imported, origin=source.name, app=valid(folder.name), source=folder, target=target.absolute()
     )
@@ -54,6 +55,29 @@ def convert(kind: str, source: Path, *, target: Path) -> Converted:
     return Converted(
         text, tuple(program.name for program in imported.programs), tuple(_not_carried_over(imported))
     )
+
+
+def _with_what_is_there(imported: Imported, folder: Path) -> Imported:
+    """Leave out folders and files that are not there, for which the configuration would be refused."""
+    return replace(imported, programs=tuple(_located(program, folder) for program in imported.programs))
+
+
+def _located(program: Program, folder: Path) -> Program:
+    if _is_missing(program.cwd, folder, Path.is_dir):
+        program = replace(program, cwd="", remarks=(*program.remarks, _missing("cwd", program.cwd)))
+    if _is_missing(program.env_file, folder, Path.is_file):
+        remarks = (*program.remarks, _missing("env_file", program.env_file))
+        program = replace(program, env_file="", remarks=remarks)
+    return program
+
+
+def _is_missing(path: str, folder: Path, exists: Callable[[Path], bool]) -> bool:
+    has_variable = re.search(r"(?<!\$)\$\{", path)  # what that says is known to whoever launches
+    return bool(path) and not has_variable and not exists(folder / path.replace("$${", "${"))
+
+
+def _missing(key: str, path: str) -> str:
+    return not_carried_over(f'{key} = "{path}"', "it is not there; write this line once it is")
 
 
 def _not_carried_over(imported: Imported) -> list[str]:

@@ -5,13 +5,17 @@ Every service runs the project's own image: that of its Dockerfile, else of one 
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError
-from contracts.specs import GATEWAY, ComponentSpec
+from contracts.specs import GATEWAY, ComponentSpec, GatewaySpec
 from control_plane.config import Loaded
+from control_plane.config.problems import redact
 from control_plane.conversion.exporting.plan import (
     FILLED,
     Process,
@@ -24,9 +28,9 @@ from control_plane.conversion.exporting.plan import (
 FILE_NAME = "compose.yaml"
 APP_FOLDER = "/app"
 BUS_IMAGE = "valkey/valkey:8-alpine"
-HOST_PORT = 9000
 # Others reach a host by the address that it registers, so this must be the container's own.
-_LISTEN = "tcp://$(hostname -i):{port}"
+_LISTEN = "tcp://$(hostname -i):9000"
+_LOOPBACK = re.compile(r"(?://|@)(?:127\.|localhost|\[::1\])")
 _RESTARTS = {"always": "always", "on-failure": "on-failure", "never": "no"}
 _DOCKERFILE = """\
 FROM python:3.12-slim
@@ -81,7 +85,8 @@ def _dumped(tree: Any) -> str:
 
 def _needs_bus(loaded: Loaded, planned: list[Process]) -> bool:
     url = loaded.settings.bus.url
-    return any(process.hosted for process in planned) and not url.startswith(("redis://", "rediss://"))
+    elsewhere = url.startswith(("redis://", "rediss://")) and not _LOOPBACK.search(url)
+    return any(process.hosted for process in planned) and not elsewhere
 
 
 def _remarks(loaded: Loaded, planned: list[Process]) -> Iterator[str]:
@@ -90,10 +95,10 @@ def _remarks(loaded: Loaded, planned: list[Process]) -> Iterator[str]:
         yield f"The image of the Dockerfile must have the project in {APP_FOLDER}, and Coplane installed."
     else:
         yield "There is no Dockerfile: the image has Python, what the project requires, and no other program."
-    if any(not process.hosted and process.spec.port for process in planned):
+    if any(process.port for process in planned):
         yield "A program is reached through its port only if it listens on 0.0.0.0 and not on 127.0.0.1."
-    if any(name in loaded.settings.bus.url for name in ("//127.", "//localhost")):
-        yield "[bus] url leads to this machine, and in a container that is the container itself."
+    if _needs_bus(loaded, planned):
+        yield f"The bus is a service here, for containers do not reach {redact(loaded.settings.bus.url)!r}."
     for process in planned:
         yield from not_said(process, restarts=True, health=True)
 
@@ -115,9 +120,12 @@ class _Service:
         """Yield the options in the order that people write them in."""
         spec = self._spec
         yield "command", list(self._command())
-        if spec.cwd:
-            yield "working_dir", spec.cwd if spec.cwd.startswith("/") else f"{APP_FOLDER}/{spec.cwd}"
-        env = dict(spec.env)
+        folder = from_folder(spec.cwd or ".", self._loaded.project, self._loaded.project)
+        if folder != "." and not self._process.hosted:
+            yield "working_dir", os.path.join(APP_FOLDER, folder)
+        env = dict(self._process.env)
+        if self._process.name == GATEWAY:
+            env["CTL_GATEWAY__HOST"] = "0.0.0.0"  # the container's own; `ports` says where it is reached
         if self._bus:
             env["CTL_BUS__URL"] = f"redis://{self._bus}:6379/0"
         if env:
@@ -135,16 +143,16 @@ class _Service:
         words = self._process.words
         if not self._process.hosted:
             return words
-        port = self._loaded.settings.gateway.port or 8000 if self._process.name == GATEWAY else HOST_PORT
-        line = " ".join(word for word in words[: words.index("host") + 2])
-        return ("sh", "-c", f'exec {line} --listen "{_LISTEN.format(port=port)}"')
+        return ("sh", "-c", f'exec {shlex.join(words)} --listen "{_LISTEN}"')
 
     def _ports(self) -> Iterator[tuple[str, Any]]:
         gateway = self._loaded.settings.gateway
         if self._process.name == GATEWAY:
-            yield "ports", [f"{gateway.host}:{gateway.port or 8000}:{gateway.port or 8000}"]
-        elif self._spec.port is not None and not self._process.hosted and self._process.copies == 1:
-            yield "ports", [f"127.0.0.1:{self._spec.port}:{self._spec.port}"]
+            port = gateway.port or GatewaySpec().port
+            host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+            yield "ports", [f"{host}:{port}:{port}"]
+        elif self._process.port and self._process.copies == 1:
+            yield "ports", [f"127.0.0.1:{self._process.port}:{self._process.port}"]
 
     def _depends_on(self) -> Iterator[tuple[str, dict[str, str]]]:
         for name in (*([self._bus] if self._bus else []), *self._process.depends_on):
@@ -165,7 +173,7 @@ class _Service:
             yield (
                 "healthcheck",
                 {
-                    "test": ["CMD", *_check(spec)],
+                    "test": ["CMD", *_check(self._process)],
                     "interval": f"{spec.health.interval_s:g}s",
                     "timeout": f"{spec.health.timeout_s:g}s",
                     "start_period": f"{spec.startup_timeout_s:g}s",
@@ -175,13 +183,14 @@ class _Service:
 
 def _has_check(process: Process) -> bool:
     spec = process.spec
-    return not process.hosted and bool(spec.health.exec or (spec.health.path and spec.port))
+    return not process.hosted and bool(spec.health.exec or (spec.health.path and process.port))
 
 
-def _check(spec: ComponentSpec) -> tuple[str, ...]:
-    if spec.health.exec:
-        return spec.health.exec
-    url = f"http://127.0.0.1:{spec.port}{spec.health.path}"
+def _check(process: Process) -> tuple[str, ...]:
+    health = process.spec.health
+    if health.exec:
+        return health.exec
+    url = f"http://127.0.0.1:{process.port}{health.path}"
     return ("python", "-c", f"import urllib.request; urllib.request.urlopen({url!r})")
 
 

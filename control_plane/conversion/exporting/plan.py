@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contracts.errors import ConfigError
@@ -14,59 +14,80 @@ from control_plane.config import Loaded
 FILLED = "Variables were filled in as they were when this was written."
 
 
+FIRST_PORT = 5000  # for programs that Coplane would give any free port, as foreman counts
+PORT_STEP = 100
+PORT = "{port}"
+
+
 @dataclass(frozen=True)
 class Process:
-    """One component as the other tool is to run it.
+    """One component, or one replica of it, as the other tool is to run it.
 
     Attributes:
+        name: the component's, with a number behind it where its replicas have ports of their own.
         words: the program and its arguments.
+        port: the one that it is told to answer at.
+        copies: how many of it are to run.
         hosted: it is Python code, run by `ctl host`.
         depends_on: the names of those among the processes that it waits for.
     """
 
+    name: str
     spec: ComponentSpec
     words: tuple[str, ...]
-    hosted: bool
-    depends_on: tuple[str, ...]
+    port: int | None = None
+    copies: int = 1
+    hosted: bool = False
+    depends_on: tuple[str, ...] = ()
 
     @property
-    def name(self) -> str:
-        """Return the component's name."""
-        return self.spec.name
-
-    @property
-    def copies(self) -> int:
-        """Return how many of it are to run; the gateway has one address, and so one process."""
-        return 1 if self.name == GATEWAY else self.spec.replicas
+    def env(self) -> Mapping[str, str]:
+        """Return the variables it is started with; a program is told its port by one."""
+        port = {"PORT": str(self.port)} if self.port else {}
+        return {**port, **self.spec.env}
 
 
-@dataclass(frozen=True)
-class Exported:
-    """The files to write, by their names below the target."""
-
-    files: Mapping[str, str]
-
-
-def processes(loaded: Loaded, *, ctl: tuple[str, ...] = ("ctl",), listen: str = "") -> list[Process]:
+def processes(loaded: Loaded, *, ctl: tuple[str, ...] = ("ctl",)) -> list[Process]:
     """Return the processes, the gateway only where there is Python code for it to lead to.
 
     Args:
         ctl: the words that run `ctl`.
-        listen: the gateway's `--listen`, where it is not as configured.
     """
     components = loaded.settings.components
-    hosted = [name for name, spec in components.items() if not spec.command]
-    if hosted == [GATEWAY]:
+    if [name for name, spec in components.items() if not spec.command] == [GATEWAY]:
         components = {name: spec for name, spec in components.items() if name != GATEWAY}
+    made: dict[str, list[Process]] = {}
+    taken = set(components)
+    for index, (name, spec) in enumerate(components.items()):
+        first_port = FIRST_PORT + PORT_STEP * index
+        made[name] = list(_programs(spec, first_port, taken)) if spec.command else [_host(spec, ctl)]
     return [
-        Process(
-            spec,
-            words=spec.command or (*ctl, "host", name, *_listen(loaded, name, listen)),
-            hosted=not spec.command,
-            depends_on=tuple(other for other in spec.depends_on if other in components),
-        )
-        for name, spec in components.items()
+        replace(process, depends_on=_names(made, process.spec.depends_on))
+        for processes in made.values()
+        for process in processes
     ]
+
+
+def _host(spec: ComponentSpec, ctl: tuple[str, ...]) -> Process:
+    copies = 1 if spec.name == GATEWAY else spec.replicas  # one address has one gateway
+    return Process(spec.name, spec, (*ctl, "host", spec.name), copies=copies, hosted=True)
+
+
+def _programs(spec: ComponentSpec, first_port: int, taken: set[str]) -> Iterator[Process]:
+    if spec.port != 0:
+        yield Process(spec.name, spec, _with_port(spec, spec.port), spec.port, copies=spec.replicas)
+        return
+    for index in range(spec.replicas):
+        name = spec.name if index == 0 else unique(f"{spec.name}-{index + 1}", taken)
+        yield Process(name, spec, _with_port(spec, first_port + index), first_port + index)
+
+
+def _with_port(spec: ComponentSpec, port: int | None) -> tuple[str, ...]:
+    return tuple(word.replace(PORT, str(port)) for word in spec.command) if port else spec.command
+
+
+def _names(made: Mapping[str, list[Process]], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(process.name for name in wanted if name in made for process in made[name])
 
 
 def require_bus(loaded: Loaded, planned: list[Process]) -> None:
@@ -100,7 +121,7 @@ def refuse_line_breaks(process: Process, *, language: str) -> None:
     Raises:
         ConfigError: there is a line break in a command or a variable (E1010).
     """
-    texts = {"command": " ".join(process.words), **{f"env.{k}": v for k, v in process.spec.env.items()}}
+    texts = {"command": " ".join(process.words), **{f"env.{k}": v for k, v in process.env.items()}}
     for key, text in texts.items():
         if "\n" in text or "\r" in text:
             raise ConfigError(
@@ -118,18 +139,11 @@ def not_said(process: Process, *, restarts: bool, health: bool) -> Iterator[str]
     given = [key for key in (*keys, "pty") if getattr(spec, key) != defaults[key].default]
     if given:
         yield f"{process.name}: not carried over: {', '.join(given)}"
-    if not process.hosted and spec.port is not None:
-        yield f"{process.name} answers at its own port {spec.port}; no gateway leads to it"
+    if process.port:
+        yield f"{process.name} answers at its own port {process.port}; no gateway leads to it"
 
 
 def from_folder(path: str, folder: Path, target: Path) -> str:
-    """Return a path of the configuration in `folder` as it is from `target`."""
-    return os.path.normpath(path) if os.path.isabs(path) else os.path.relpath(folder / path, target)
-
-
-def _listen(loaded: Loaded, name: str, listen: str) -> tuple[str, ...]:
-    if name != GATEWAY:
-        return ()
-    gateway = loaded.settings.gateway
-    host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host or "0.0.0.0"
-    return ("--listen", listen or f"tcp://{host}:{gateway.port}")
+    """Return a path of the project in `folder` as it is from `target`, and whole what leads elsewhere."""
+    whole = Path(os.path.normpath(folder / path))
+    return os.path.relpath(whole, target) if whole.is_relative_to(folder) else str(whole)

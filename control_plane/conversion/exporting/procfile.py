@@ -54,7 +54,7 @@ def _names(process: Process, taken: set[str]) -> list[str]:
 
 def _line(process: Process, project: Path, target: Path) -> str:
     before = list(_before(process, project, target))
-    variables = [f"{name}={shlex.quote(value)}" for name, value in process.spec.env.items()]
+    variables = [f"{name}={shlex.quote(value)}" for name, value in process.env.items()]
     if process.words[:2] == ("sh", "-c") and len(process.words) == 3 and not variables:
         program = process.words[2]  # whoever runs a Procfile hands its lines to a shell
     else:
@@ -70,5 +70,5 @@ def _before(process: Process, project: Path, target: Path) -> Iterator[str]:
         # Without a slash, `.` would look for it on the PATH.
         yield f"set -a && . {shlex.quote(file if '/' in file else f'./{file}')} && set +a"
     folder = from_folder(spec.cwd or ".", project, target)
-    if folder != "." and not (process.hosted and not spec.cwd):
+    if folder != "." and not process.hosted:  # a host goes there by itself
         yield f"cd {shlex.quote(folder)}"

@@ -16,7 +16,6 @@ from control_plane.config import Loaded
 from control_plane.conversion.exporting.plan import (
     FILLED,
     Process,
-    from_folder,
     not_said,
     processes,
     require_bus,
@@ -114,11 +113,13 @@ def _unit(loaded: Loaded, process: Process, wanted: list[str]) -> str:
 
 def _service(loaded: Loaded, process: Process) -> Iterator[tuple[str, str]]:
     spec = process.spec
-    folder = Path(from_folder(spec.cwd or ".", loaded.project, Path("/")))
+    folder = Path(os.path.normpath(loaded.project / spec.cwd))
     yield "Type", "exec"
-    yield "WorkingDirectory", _percent(str(Path("/") / folder))
-    variables = [f"{name}={value}" for name, value in spec.env.items()]
-    words = _absolute(process.words, Path("/") / folder)
+    yield "WorkingDirectory", _percent(str(folder))
+    variables = [f"{name}={value}" for name, value in process.env.items()]
+    if path := os.environ.get("PATH"):  # that of a unit has no folder of the user's own
+        yield "Environment", quoted(f"PATH={path}", expands_variables=False)
+    words = _absolute(process.words, folder)
     if spec.env_file:
         yield "EnvironmentFile", _percent(str(loaded.project / spec.env_file))
         # Here a file comes before Environment=, and in a ctl.toml it is the other way round.
