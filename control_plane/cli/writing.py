@@ -14,18 +14,18 @@ def refuse_to_overwrite(paths: Sequence[Path], *, force: bool) -> None:
     """Refuse to write over a file that is there, unless that is forced.
 
     Raises:
-        ConfigError: a file is there (E1011).
+        ConfigError: a file is there (E1012).
     """
     for path in paths:
         if path.is_dir():
             raise ConfigError(
-                f"{path} is a folder", fix="Name the file to write with --output PATH", code="E1011"
+                f"{path} is a folder", fix="Name the file to write with --output PATH", code="E1012"
             )
         if path.exists() and not force:
             raise ConfigError(
                 f"{path} exists already",
                 fix="Write over it with --force, elsewhere with --output PATH, or print with --output -",
-                code="E1011",
+                code="E1012",
             )
 
 
@@ -33,11 +33,11 @@ def write_files(texts: Mapping[Path, str]) -> None:
     """Write every file, and the folder it is in.
 
     Raises:
-        ConfigError: one cannot be written (E1011).
+        ConfigError: one cannot be written (E1012).
     """
     for path, text in texts.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError as exc:
-            raise ConfigError(f"cannot write {path}", why=exc.strerror or str(exc), code="E1011") from exc
+            raise ConfigError(f"cannot write {path}", why=exc.strerror or str(exc), code="E1012") from exc

@@ -144,7 +144,7 @@ def _with_exec(text: str) -> str:
     found = _BEFORE_COMMAND.match(last)
     at = start + (found.end() if found else 0)
     word = masked[at:].split(maxsplit=1)[:1]
-    if not word or word[0] in BUILTINS:
+    if not word or word[0] in BUILTINS or word[0] == "exec":
         return text
     return f"{text[:at]}exec {text[at:]}"
 

@@ -14,13 +14,20 @@ from contracts.errors import ConfigError
 from control_plane.conversion.commands import by_shell
 from control_plane.conversion.images import REDIS, SERVERS, base_name
 from control_plane.conversion.model import Program, not_carried_over
+from control_plane.conversion.naming import valid
 from control_plane.conversion.reading import malformed, wrong_value
-from control_plane.conversion.references import REFERENCE, References, split_references
+from control_plane.conversion.references import (
+    REFERENCE,
+    References,
+    filled_by_default,
+    split_references,
+)
 from control_plane.conversion.values import mebibytes, seconds
 
 HEALTH_TIMEOUT_S = 30.0  # Compose's own, as are the next two
 HEALTH_INTERVAL_S = 30.0
 HEALTH_RETRIES = 3
+MAX_REPLICAS = 256
 COMPLETED = "service_completed_successfully"
 _POLICIES = {"no": "never", "none": "never", "always": "always", "unless-stopped": "always",
              "any": "always", "on-failure": "on-failure"}  # fmt: skip
@@ -45,9 +52,10 @@ class Service:
         try:
             filled = references.fill(value)
         except ValueError as exc:
-            raise malformed(path, f"services.{name}: {exc}") from exc
+            raise malformed(path, str(exc), at=f"services.{name}") from exc
         self._service = {key: item for key, item in filled.items() if item is not None}
         self._lost = references.lost
+        self._now_fixed: set[str] = set()
         self.image = base_name(self._text("image"))
         self.is_server = self.image in SERVERS and "build" not in self._service
         self.words = () if self.is_server else self._words()
@@ -58,7 +66,7 @@ class Service:
         """Return the comment that stands in place of a service that is no program here."""
         what = f"service '{self.name}'"
         if self.is_server and self.image in REDIS:
-            port = self._port() or 6379
+            port = self._published() or self._port() or 6379
             return not_carried_over(
                 what,
                 f"it is a {self.image} server. Where the components are to use it: "
@@ -80,7 +88,7 @@ class Service:
             env_file=next(iter(self._env_files()), ""),
             port=self._port(),
             pty=self._service.get("tty") is True,
-            replicas=self._replicas(),
+            replicas=self._replicas() or 1,
             depends_on=depends_on,
             stop_signal=self._signal(),
             grace_period_s=self._seconds("stop_grace_period", self._service),
@@ -110,7 +118,7 @@ class Service:
         try:
             return split_references(self._text(key))
         except ValueError as exc:
-            raise malformed(self._path, f"services.{self.name}.{key}: {exc}") from exc
+            raise malformed(self._path, str(exc), at=f"services.{self.name}.{key}") from exc
 
     def _folder(self) -> str:
         build = self._service.get("build", "")
@@ -159,15 +167,23 @@ class Service:
             return int(target)
         return None
 
+    def _published(self) -> str:
+        """Return the port of this machine that leads to the container's first, "" where there is none."""
+        item = next(iter(self._service.get("ports", [])), "")
+        if isinstance(item, dict):
+            return str(item.get("published", ""))
+        parts = re.split(r":(?![^{]*\})", str(item))
+        return parts[-2] if len(parts) > 1 else ""
+
     def _replicas(self) -> int:
         deploy = self._table("deploy")
-        value = deploy.get("replicas", self._service.get("scale", 1))
-        if not str(value).isdecimal() or isinstance(value, bool):
-            return 1
-        return min(max(int(value), 1), 256)
+        value = self._fixed(deploy.get("replicas", self._service.get("scale", 1)))
+        if isinstance(value, bool) or not str(value).isdecimal() or int(value) > MAX_REPLICAS:
+            raise self._wrong("replicas", value, expected=f"0 to {MAX_REPLICAS}")
+        return int(value)
 
     def _signal(self) -> str:
-        text = self._text("stop_signal").upper()
+        text = str(self._fixed(self._text("stop_signal"))).upper()
         if text.isdecimal():
             import signal
 
@@ -181,7 +197,12 @@ class Service:
         limits = self._table("deploy").get("resources", {})
         limits = limits.get("limits", {}) if isinstance(limits, dict) else {}
         given = self._service.get("mem_limit", limits.get("memory") if isinstance(limits, dict) else None)
-        return None if given is None else mebibytes(str(given))
+        if given is None:
+            return None
+        size_mb = mebibytes(str(self._fixed(given)))
+        if size_mb is None:
+            raise self._wrong("mem_limit", given, expected="a size such as 512M")
+        return size_mb
 
     def _restart(self) -> Iterator[tuple[str, Any]]:
         swarm = self._table("deploy").get("restart_policy")
@@ -191,7 +212,7 @@ class Service:
         value = self._service.get("restart")
         if value is None:
             return
-        name, _, count = ("no" if value is False else str(value)).partition(":")
+        name, _, count = ("no" if value is False else str(self._fixed(value))).partition(":")
         if name not in _POLICIES or (count and not count.isdecimal()):
             raise self._wrong(
                 "restart", value, expected='"no", always, unless-stopped, on-failure or on-failure:5'
@@ -270,11 +291,23 @@ class Service:
             yield not_carried_over("extends", "what it takes from there is missing here")
         for text in self._lost:
             yield not_carried_over(text, "variables are ${NAME} or ${NAME:-default}, not nested")
+        for reference in sorted(self._now_fixed):
+            yield not_carried_over(reference, "it cannot be a variable here; its default is written")
+        if self._replicas() == 0:
+            why = f"everything starts; `ctl launch --exclude {valid(self.name)}` leaves it out"
+            yield not_carried_over("replicas = 0", why)
         if self._replicas() > 1 and self._port() is not None:
             yield f"{self._replicas()} replicas were containers with a port each; here they share one port."
         left = sorted(key for key in service.keys() - _KNOWN if not key.startswith("x-"))
         if left:
             yield not_carried_over(", ".join(left), "programs run on this machine, without a container")
+
+    def _fixed(self, value: Any) -> Any:
+        """Return a value that cannot come from a variable here: what that is by default."""
+        if not isinstance(value, str) or not (found := REFERENCE.findall(value)):
+            return value
+        self._now_fixed |= set(found)
+        return filled_by_default(value)
 
     def _table(self, key: str) -> dict[str, Any]:
         value = self._service.get(key, {})
@@ -297,7 +330,7 @@ class Service:
     def _seconds(self, key: str, table: dict[str, Any]) -> float | None:
         if table.get(key) is None:
             return None
-        duration_s = seconds(str(table[key]))
+        duration_s = seconds(str(self._fixed(table[key])))
         if duration_s is None:
             raise self._wrong(key, table[key], expected="a duration such as 1m30s")
         return duration_s

@@ -57,7 +57,8 @@ class Expansion:
         except (TypeError, ValueError) as exc:
             raise malformed(
                 self._section.path,
-                f"[{self._section.title}] {key} has a '%' that begins no %(name)s",
+                "It has a '%' that begins no %(name)s",
                 line=self._section.line,
+                at=f"[{self._section.title}] {key}",
                 fix="Write %% for a '%' that is meant as it stands",
             ) from exc

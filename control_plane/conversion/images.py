@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from control_plane.conversion.references import filled_by_default
 
 REDIS = frozenset({"redis", "valkey", "redis-stack", "redis-stack-server", "keydb", "dragonfly"})
 SERVERS = REDIS | frozenset({
@@ -22,5 +22,4 @@ SERVERS = REDIS | frozenset({
 
 def base_name(image: str) -> str:
     """Return the last part of an image's name, without tag and digest."""
-    name = re.sub(r"(?<!\$)\$\{[^}]*:-([^}]*)\}", r"\1", image)  # what it is by default
-    return name.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    return filled_by_default(image).partition("@")[0].rpartition("/")[2].partition(":")[0].lower()

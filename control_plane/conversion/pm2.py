@@ -48,12 +48,13 @@ _LEFT: tuple[tuple[tuple[str, ...], str], ...] = (
     (("autostart",), "everything starts; `ctl launch --exclude NAME` leaves one out"),
     (("append_env_to_name", "filter_env", "instance_var", "interpreter_options", "disable_trace",
       "source_map_support", "treekill", "vizion", "automation", "force", "pmx", "post_update", "version",
-      "trace", "deep_monitoring", "increment_var_step", "stop_exit_codes"), "there is no such option"),
+      "trace", "deep_monitoring", "increment_var_step"), "there is no such option"),
 )  # fmt: skip
 _KNOWN = {
     "name", "script", "exec", "args", "interpreter", "exec_interpreter", "interpreter_args", "node_args",
     "cwd", "instances", "exec_mode", "env", "increment_var", "max_restarts", "autorestart", "kill_timeout",
     "listen_timeout", "max_memory_restart", "restart_delay", "exp_backoff_restart_delay", "env_file",
+    "stop_exit_codes",
 }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ class App:
         self._app: dict[str, Any] = {key: item for key, item in value.items() if item is not None}
         script = self._text("script") or self._text("exec")
         if not script:
-            raise malformed(path, f"{self._where} has no `script`", fix="Name the file or program to run")
+            raise malformed(path, "It has no `script`", at=self._where, fix="Name the file or program to run")
         self._script = script
         self.name = self._text("name") or PurePosixPath(script.split()[0]).stem
 
@@ -126,7 +127,7 @@ class App:
         return Program(
             name="",
             command=escaped_all(words),
-            cwd=escaped(self._folder()),
+            cwd=escaped(self._text("cwd")),
             env=escaped_values(env),
             env_file=escaped(self._text("env_file")),
             port=int(port) if port.isdecimal() and 0 < int(port) <= 65535 else port_in(words, env),
@@ -138,15 +139,11 @@ class App:
             remarks=(*taken, *remarks, *self._remarks()),
         )
 
-    def _folder(self) -> str:
-        folder = self._text("cwd")
-        return "" if folder.rstrip("/") == str(self._path.parent.absolute()) else folder
-
     def _command(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         try:
             return self._words()
         except ValueError as exc:
-            raise malformed(self._path, f"{self._where}: {exc}") from exc
+            raise malformed(self._path, str(exc), at=self._where) from exc
 
     def _words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         args = self._list("args")

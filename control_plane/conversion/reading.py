@@ -48,10 +48,15 @@ def read_tree(path: Path) -> Any:
         raise ConfigError(f"{path.name} is nested too deeply", code="E1002") from exc
 
 
-def malformed(path: Path, why: str, *, line: int | None = None, fix: str = "") -> ConfigError:
-    """Return the error about a file that is not what it should be; `line` counts from 1."""
-    where = path.name if line is None else f"{path.name}, line {line}"
-    return ConfigError(f"cannot import {where}", why=why, fix=fix, code="E1002")
+def malformed(path: Path, why: str, *, line: int | None = None, at: str = "", fix: str = "") -> ConfigError:
+    """Return the error about a file that is not what it should be.
+
+    Args:
+        line: where, counted from 1.
+        at: the key or section.
+    """
+    what = f"cannot import {path.name}" + (f", line {line}" if line else "") + (f": {at}" if at else "")
+    return ConfigError(what, why=why, fix=fix, code="E1002")
 
 
 def wrong_value(path: Path, key: str, given: object, *, expected: str) -> ConfigError:

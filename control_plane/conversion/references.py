@@ -6,10 +6,10 @@ Compose fills an unset `$X` with nothing; here `${X}` must be set, so it becomes
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from control_plane.conversion.commands import split
 from control_plane.conversion.model import escaped
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -76,8 +76,13 @@ def split_references(text: str) -> tuple[str, ...]:
         kept.append(found[0])
         return f"\ue000{len(kept) - 1}\ue001"
 
-    words = shlex.split(REFERENCE.sub(keep, text))
+    words = split(REFERENCE.sub(keep, text))
     return tuple(re.sub("\ue000(\\d+)\ue001", lambda found: kept[int(found[1])], word) for word in words)
+
+
+def filled_by_default(text: str) -> str:
+    """Return the text with what each reference in it stands for where its variable is not set."""
+    return REFERENCE.sub(lambda found: found[0][2:-1].partition(":-")[2], text)
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -93,7 +98,9 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
         end = named.end() if named else _closing(text, dollar + 1)
         inside = named[0] if named else text[dollar + 2 : end - 1]
         if not _INSIDE.fullmatch(inside):
-            raise ValueError(f"'{text[dollar:][:40]}' is no variable; a '$' that is meant as it stands is $$")
+            raise ValueError(
+                f"'{text[dollar:][:40]}' is no variable, and a '$' that is meant as it stands is written $$"
+            )
         yield literal, f"${{{inside}}}"
         at = end
     yield text[at:], ""

@@ -100,7 +100,7 @@ class _Reading:
         return Program(
             name="",
             command=words,
-            cwd=self._folder(number),
+            cwd=self._text("directory", number),
             env=env,
             port=port,
             stop_signal=self._signal(),
@@ -113,25 +113,21 @@ class _Reading:
         if "command" not in self._section.options:
             raise malformed(
                 self._section.path,
-                f"[{self._section.title}] has no command",
+                "It has no command",
                 line=self._section.line,
+                at=f"[{self._section.title}]",
                 fix="Add a line such as command=python worker.py",
             )
         try:
             words = split(self._text("command", number))
         except ValueError as exc:
-            raise malformed(self._section.path, f"[{self._section.title}]: {exc}") from exc
+            raise malformed(self._section.path, str(exc), at=f"[{self._section.title}]") from exc
         if not words:
             raise self._wrong("command", expected="a program and its arguments")
         return words
 
     def _environment(self, number: int) -> dict[str, str]:
         return environment_of(self._section, self._text("environment", number))
-
-    def _folder(self, number: int) -> str:
-        folder = self._text("directory", number)
-        here = self._section.here
-        return "" if folder.rstrip("/") == str(here) else folder
 
     def _signal(self) -> str:
         given = self._section.options.get("stopsignal", "").upper()

@@ -12,7 +12,7 @@ import tomlkit
 from tomlkit.items import Array, Table
 
 from contracts.specs import ControlSpec, GatewaySpec
-from control_plane.conversion.model import Imported, Program, escaped
+from control_plane.conversion.model import Imported, Program
 
 WIDTH = 100
 _INLINE_CHARS = 72  # longer tables and lists are written over several lines
@@ -104,11 +104,10 @@ def _moved(path: str, source: Path, target: Path) -> str:
     """Return a path from one folder as it is from the other, "" for that folder itself."""
     if path.startswith("$"):
         return path  # what a variable says is not ours to move
-    if source == target or os.path.isabs(path):
-        normal = os.path.normpath(path) if path else ""
-    else:
-        normal = escaped(os.path.relpath(os.path.join(source, path), target)) if path or source else ""
-    return "" if normal in (".", str(target)) else normal
+    if os.path.isabs(path) and not Path(path).is_relative_to(source):
+        return os.path.normpath(path)
+    moved = os.path.relpath(source / path, target)
+    return "" if moved == "." else moved
 
 
 def _add_profiles(document: tomlkit.TOMLDocument, profiles: Mapping[str, Sequence[str]]) -> None:
