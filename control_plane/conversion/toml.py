@@ -16,7 +16,10 @@ from control_plane.conversion.model import Imported, Program
 
 WIDTH = 100
 _INLINE_CHARS = 72  # longer tables and lists are written over several lines
-_HTTP_REMARK = "`port` is where a program answers HTTP by itself; the gateway leads to it under /agents/NAME."
+_HTTP_REMARK = (
+    "`port` is where a program answers HTTP by itself. The gateway leads to it too, under its `prefix` "
+    "(/agents/NAME), and leaves that in the path."
+)
 
 
 def to_toml(imported: Imported, *, origin: str, app: str, source: Path, target: Path) -> str:
