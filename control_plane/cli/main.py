@@ -29,6 +29,7 @@ VERBS = (
     "events",
     "streams",
     "config",
+    "doctor",
     "import",
     "export",
     "host",

@@ -89,14 +89,14 @@ def freeze() -> None:
 
 
 def _import(component: str, module: str) -> Preloaded:
-    before, began_s = _Footprint.take(), clock.now_s()
+    before, began_s = Footprint.take(), clock.now_s()
     outcome = why = ""
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as exc:
         # The supervision boundary for the users' code; its host meets the same exception and reports it.
         outcome, why = "failed", users_traceback(exc)
-    if started := ", ".join(_Footprint.take().beyond(before)):
+    if started := ", ".join(Footprint.take().beyond(before)):
         outcome, why = "unsafe", f"importing it {started}"
     done = Preloaded.model_validate(
         {
@@ -112,17 +112,17 @@ def _import(component: str, module: str) -> Preloaded:
 
 
 @dataclass(frozen=True)
-class _Footprint:
+class Footprint:
     """What makes a fork unsafe, as it is now."""
 
     threads: frozenset[str]
     files: frozenset[tuple[str, str]]
 
     @classmethod
-    def take(cls) -> _Footprint:
+    def take(cls) -> Footprint:
         return cls(frozenset(os.listdir(f"{_PROCESS}/task")), frozenset(_shared_state()))
 
-    def beyond(self, before: _Footprint) -> Iterator[str]:
+    def beyond(self, before: Footprint) -> Iterator[str]:
         if new := self.threads - before.threads:
             names = {str(thread.native_id): thread.name for thread in threading.enumerate()}
             yield "starts " + ", ".join(sorted(f"thread {names.get(tid, tid)!r}" for tid in new))

@@ -112,13 +112,17 @@ def _attribute_of(target: Any, part: str, spec: ComponentSpec) -> Any:
 
 
 def _as_factory(target: Any, spec: ComponentSpec) -> Factory:
-    found = _kind_of(target, spec)
-    # A plain function makes what is to run; what could be that itself does so where it is said.
-    if spec.factory or (found is None and inspect.isroutine(target)):
+    if will_be_called(target, spec):
         return _made_by(target, spec)
-    if found is None:
-        raise _no_component(target, spec)
-    return _adapted(target, found, spec)
+    kind = _kind_of(target, spec)
+    if kind is None:
+        raise nothing_to_host(target, spec)
+    return _adapted(target, kind, spec)
+
+
+def will_be_called(target: Any, spec: ComponentSpec) -> bool:
+    """Tell whether what `use` names makes what is to run: a plain function, or where it is said so."""
+    return spec.factory or (_kind_of(target, spec) is None and inspect.isroutine(target))
 
 
 def _kind_of(target: Any, spec: ComponentSpec) -> Kind | None:
@@ -145,7 +149,7 @@ def _made_by(make: Callable[..., Any], spec: ComponentSpec) -> Factory:
         made = make(context) if _wants_context(make, spec) else called(make, context)
         kind = _kind_of(made, spec)
         if inspect.isawaitable(made) or kind is None:
-            raise _no_component(made, spec)
+            raise nothing_to_host(made, spec)
         return _adapted(made, kind, spec)(context)
 
     return build
@@ -161,7 +165,8 @@ def _wants_context(make: Callable[..., Any], spec: ComponentSpec) -> bool:
     return len(needed) == 1 and needed[0].name not in spec.config
 
 
-def _no_component(target: Any, spec: ComponentSpec) -> LaunchError:
+def nothing_to_host(target: Any, spec: ComponentSpec) -> LaunchError:
+    """Return the error about what is of no kind (E2005)."""
     made = "what it returns is" if spec.factory or inspect.isroutine(target) else "it is"
     return LaunchError(
         f"component '{spec.name}': '{spec.use}' is nothing that can be hosted",
