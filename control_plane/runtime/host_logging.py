@@ -112,8 +112,8 @@ class _QuietFile(RotatingFileHandler):
                 stream.close()
 
 
-class _KeepingRoot(logging.RootLogger):
-    """The root logger where users' code shares it: our handler stays, and nothing is in the log twice.
+class _SharedRoot(logging.RootLogger):
+    """The root logger where users' code has it: nothing is in the log twice.
 
     A handler for the console is muted: what it would print is in the log already, with its level and
     component. Others, for files above all, work as ever.
@@ -124,11 +124,6 @@ class _KeepingRoot(logging.RootLogger):
         if type(hdlr) is logging.StreamHandler and hdlr.stream in _consoles():
             hdlr.addFilter(_nothing)
         super().addHandler(hdlr)
-
-    def removeHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802 - logging's own name
-        """Remove a handler, but for ours: `logging.basicConfig(force=True)` removes all."""
-        if not isinstance(hdlr, ReplicaFiles):
-            super().removeHandler(hdlr)
 
 
 def _consoles() -> tuple[object, ...]:
@@ -189,9 +184,12 @@ def configure(folder: Path, *, label: str, level: int = logging.INFO) -> Replica
     """
     handler = ReplicaFiles(folder, label)
     root = logging.getLogger()
-    root.__class__ = _KeepingRoot
-    root.handlers[:] = [handler]
+    root.__class__ = _SharedRoot
+    root.handlers[:] = []
     root.setLevel(level)
+    # Above the root logger, which is for users' code to configure: what it does there does not concern us.
+    root.parent = logging.Logger("log", level)
+    root.parent.addHandler(handler)
     for name in OWN_LOGGERS:
         own = logging.getLogger(name)
         own.handlers[:], own.propagate = [handler], False
@@ -201,13 +199,7 @@ def configure(folder: Path, *, label: str, level: int = logging.INFO) -> Replica
 
 
 def assert_again() -> None:
-    """Undo what users' code may have done to our logging, as `logging.config.dictConfig` does by default."""
-    root = logging.getLogger()
-    if not isinstance(root, _KeepingRoot):
-        return
-    for handler in logging.getLogger(OWN_LOGGERS[0]).handlers:
-        if handler not in root.handlers:
-            root.handlers.append(handler)
+    """Undo what users' code may have done to our loggers, as `logging.config.dictConfig` does by default."""
     for name, logger in logging.Logger.manager.loggerDict.items():
         if name.startswith(OUR_PREFIXES) and isinstance(logger, logging.Logger):
             logger.disabled = False
@@ -218,7 +210,8 @@ def release(handler: ReplicaFiles) -> None:
     logging.captureWarnings(False)
     root = logging.getLogger()
     root.__class__ = logging.RootLogger
-    for logger in (root, *map(logging.getLogger, OWN_LOGGERS)):
+    root.parent = None
+    for logger in map(logging.getLogger, OWN_LOGGERS):
         logger.removeHandler(handler)
         logger.propagate = True
     handler.close()
