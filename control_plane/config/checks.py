@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from contracts.errors import ConfigError, did_you_mean
-from contracts.specs import ComponentSpec, Mode, Settings
+from contracts.specs import GATEWAY, ComponentSpec, Mode, Settings
 from control_plane.config.problems import unknown_component
 from control_plane.core.graph import find_cycle
 from control_plane.core.placement import ISOLATED
@@ -52,6 +52,8 @@ def _cycles(settings: Settings) -> Iterator[ConfigError]:
 def _double_prefixes(settings: Settings) -> Iterator[ConfigError]:
     owners: dict[str, str] = {}
     for name, spec in settings.components.items():
+        if name == GATEWAY:  # it hands on what is below any prefix, "/" too
+            continue
         owner = owners.setdefault(spec.prefix, name)
         if owner != name:
             yield ConfigError(

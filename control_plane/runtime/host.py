@@ -236,9 +236,11 @@ class Host:
     def _apps(self) -> dict[str, AsgiApp]:
         """Return what answers below each prefix: a replica that serves, else one that drains, or refuses."""
         best_last = sorted(self.replicas.values(), key=lambda each: (each.serving, each.app is not None))
+        # A gateway answers on the public socket alone.
         return {
             replica.spec.component.prefix: replica.app or refusing(replica.component, replica.id)
             for replica in best_last
+            if replica.component != GATEWAY
         }
 
     def _reports(self) -> list[ReplicaReport]:

@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures.thread import _worker as _pool_worker
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from io import TextIOBase
@@ -134,6 +135,22 @@ def _nothing(_record: logging.LogRecord) -> bool:
     return False
 
 
+_start_thread = threading.Thread.start
+
+
+def _start_for_replica(thread: threading.Thread) -> None:
+    """Start a thread that belongs to the replica which starts it; those of a pool work for anybody."""
+    replica, run = current_replica.get(), thread.run
+    if replica and getattr(thread, "_target", None) is not _pool_worker:
+
+        def run_for_replica() -> None:
+            current_replica.set(replica)
+            run()
+
+        thread.run = run_for_replica  # type: ignore[method-assign]
+    _start_thread(thread)
+
+
 class PrintsToLog(TextIOBase):
     """Stands in for stdout or stderr where replicas share the terminal's process."""
 
@@ -195,6 +212,7 @@ def configure(folder: Path, *, label: str, level: int = logging.INFO) -> Replica
         own.handlers[:], own.propagate = [handler], False
         own.setLevel(level)
     logging.captureWarnings(True)
+    threading.Thread.start = _start_for_replica  # type: ignore[assignment, method-assign]
     return handler
 
 
@@ -208,6 +226,7 @@ def assert_again() -> None:
 def release(handler: ReplicaFiles) -> None:
     """Undo `configure`."""
     logging.captureWarnings(False)
+    threading.Thread.start = _start_thread  # type: ignore[method-assign]
     root = logging.getLogger()
     root.__class__ = logging.RootLogger
     root.parent = None

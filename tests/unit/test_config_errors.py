@@ -217,8 +217,13 @@ class TestBetweenValues:
         error = refusal(tmp_path, WRITER + 'prefix = "/x/"\n' + OUTLINER + 'prefix = "/x"')
         assert (error.code, error.what) == ("E1005", "prefix '/x' is claimed by 'writer' and by 'outliner'")
 
-    def test_root_belongs_to_the_gateway(self, tmp_path: Path) -> None:
-        assert "'gateway' and by 'writer'" in refusal(tmp_path, WRITER + 'prefix = "/"').what
+    def test_one_component_may_have_the_root_and_two_may_not(self, tmp_path: Path) -> None:
+        both = WRITER + 'prefix = "/"\n' + OUTLINER + 'prefix = "/"'
+        assert "'writer' and by 'outliner'" in refusal(tmp_path, both).what
+        (tmp_path / "ctl.toml").write_text(WRITER + 'prefix = "/"')
+        assert (
+            load(tmp_path / "ctl.toml", environ={}, cwd=tmp_path).settings.components["writer"].prefix == "/"
+        )
 
     def test_pages_of_the_gateway_cannot_be_claimed(self, tmp_path: Path) -> None:
         error = refusal(tmp_path, WRITER + 'prefix = "/-/health"')
