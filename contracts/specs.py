@@ -90,6 +90,7 @@ class ComponentSpec(Spec):
         ready: the attribute, method or event of an object that says that it has started.
         agent: the one agent that a launcher object is to load.
         strip_prefix: it sees paths without its prefix, and is told of it by `X-Forwarded-Prefix`.
+        aliases: other names for it on the command line of a launch.
         exclusive: the code bears no second instance of itself in one process.
 
     `on_dependency_failure`: a running replica ignores that nothing it depends on serves any longer, or
@@ -105,6 +106,7 @@ class ComponentSpec(Spec):
     ready: str = Field("", pattern=IDENTIFIER)
     agent: str = ""
     exclusive: bool = False
+    aliases: tuple[Name, ...] = ()
     command: tuple[str, ...] = ()
     cwd: str = ""
     port: int | None = Field(None, ge=0, le=65535)

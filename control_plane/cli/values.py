@@ -29,11 +29,24 @@ def positive_duration_s(text: str) -> float:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Return the names of `a,b`; none at all is more likely an unset variable than a wish."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    """Return the names of `a,b` or `["a", "b"]`; none is more likely an unset variable than a wish."""
+    listed = _json_list(text) if text.lstrip().startswith("[") else text.split(",")
+    found = tuple(name.strip() for name in listed if name.strip())
     if not found:
         raise ArgumentTypeError(f"{text!r} names nothing")
     return found
+
+
+def _json_list(text: str) -> list[str]:
+    import json
+
+    try:
+        listed = json.loads(text)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise ArgumentTypeError(f"{text!r} is no JSON list of names")
+    return listed
 
 
 def name_and_number(text: str) -> tuple[str, int]:

@@ -26,6 +26,7 @@ def problems_of(settings: Settings, *, file_name: str) -> list[ConfigError]:
         *_contradictions(settings),
         *_programs(settings),
         *_odd_groups(settings),
+        *_double_aliases(settings),
     ]
 
 
@@ -138,6 +139,19 @@ def _odd_groups(settings: Settings) -> Iterator[ConfigError]:
             why=f"`ctl move NAME --to {ISOLATED}` means a process of its own",
             fix="Give the group another name",
         )
+
+
+def _double_aliases(settings: Settings) -> Iterator[ConfigError]:
+    owners = {name: name for name in settings.components}
+    for name, spec in settings.components.items():
+        for alias in spec.aliases:
+            owner = owners.setdefault(alias, name)
+            if owner != name or alias == name:
+                yield _contradiction(
+                    f"components.{name}.aliases has '{alias}', which is '{owner}' already",
+                    why="One name means one component",
+                    fix="Take it out",
+                )
 
 
 def _contradiction(what: str, *, why: str, fix: str) -> ConfigError:

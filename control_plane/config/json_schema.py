@@ -37,6 +37,7 @@ DESCRIPTIONS = {
     "components.*.stop": "Method that stops an object; stop, shutdown, aclose or close by default.",
     "components.*.ready": "Attribute, method or event by which an object says that it has started.",
     "components.*.agent": "The agent that a launcher object is to load.",
+    "components.*.aliases": "Other names for it on the command line of a launch.",
     "components.*.exclusive": "Whether its code bears no second instance of itself in one process.",
     "components.*.command": "A program and its arguments, in place of `use`; always a process of its own.",
     "components.*.cwd": "Folder it runs in, seen from the configuration file.",

@@ -2,7 +2,8 @@
 
 What is named (as NAME, by --only, by a profile) takes part, and everything it depends on comes along;
 where nothing is named, everything does. The gateway always takes part. What is excluded never does,
-not even where something depends on it: that one then starts without waiting for it. Pure.
+not even where something depends on it: that one then starts without waiting for it. A component may be
+called by an alias, and all of a group by the group's name. Pure.
 """
 
 from __future__ import annotations
@@ -46,11 +47,24 @@ def select(
 
 
 def _known(settings: Settings, names: Iterable[str], where: str) -> tuple[str, ...]:
-    listed = tuple(names)
-    for name in listed:
-        if name not in settings.components:
-            raise unknown_component(name, settings.components, where=where, fix=_LOOK)
-    return listed
+    """Return the components that are meant: by their names, their aliases, or those of their groups."""
+    meant = _meanings(settings)
+    found: list[str] = []
+    for name in names:
+        if name not in meant:
+            raise unknown_component(name, meant, where=where, fix=_LOOK)
+        found += meant[name]
+    return tuple(found)
+
+
+def _meanings(settings: Settings) -> dict[str, tuple[str, ...]]:
+    meant: dict[str, tuple[str, ...]] = {}
+    for name, spec in settings.components.items():
+        if spec.group:
+            meant[spec.group] = (*meant.get(spec.group, ()), name)
+    for name, spec in settings.components.items():
+        meant |= dict.fromkeys(spec.aliases, (name,))
+    return meant | {name: (name,) for name in settings.components}
 
 
 def _members(settings: Settings, profile: str | None) -> tuple[str, ...]:

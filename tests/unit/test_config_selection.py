@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 
 import pytest
 
 from contracts.errors import ConfigError
 from contracts.specs import ComponentSpec, Mode, ProfileSpec, Settings
+from control_plane.cli.values import names
 from control_plane.config import resolve_mode, select
 
 
@@ -44,6 +46,21 @@ ALL = {"gateway", "director", "outliner", "writer", "critic"}
 )
 def test_choice_brings_dependencies_and_the_gateway(choice: Any, taking_part: set[str]) -> None:
     assert set(select(settings(), **choice).components) == taking_part
+
+
+def test_an_alias_means_its_component_and_a_group_all_of_it() -> None:
+    made = settings()
+    told = {"gateway": {"aliases": ("api",)}, "writer": {"group": "agents"}, "critic": {"group": "agents"}}
+    components = {
+        name: spec.model_copy(update=told.get(name, {})) for name, spec in made.components.items()
+    }
+    made = made.model_copy(update={"components": components})
+
+    assert set(select(made, only=["api"]).components) == {"gateway"}
+    assert set(select(made, only=["agents"]).components) == ALL
+    assert set(select(made, exclude=["agents"]).components) == {"gateway", "director", "outliner"}
+    with pytest.raises(ConfigError, match=r"E1001 .* Did you mean 'agents'.*Known: agents, api, critic"):
+        select(made, only=["agent"])
 
 
 def test_declared_order_is_kept() -> None:
@@ -111,3 +128,14 @@ def test_auto_follows_terminal_ci_and_bus(
     is_tty: bool, environ: dict[str, str], bus_url: str, mode: Mode
 ) -> None:
     assert resolve_mode(Mode.AUTO, is_tty=is_tty, environ=environ, bus_url=bus_url)[0] is mode
+
+
+@pytest.mark.parametrize("text", ["api,agents", " api , agents,", '["api", "agents"]'])
+def test_names_come_as_people_and_scripts_write_them(text: str) -> None:
+    assert names(text) == ("api", "agents")
+
+
+@pytest.mark.parametrize("text", ["", ",", "[]", '["api", 1]', '["api"', '[{"a": 1}]'])
+def test_what_is_no_list_of_names_is_refused(text: str) -> None:
+    with pytest.raises(ArgumentTypeError):
+        names(text)

@@ -36,8 +36,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mode", choices=MODES, help="how replicas are placed into processes")
     parser.add_argument("--profile", metavar="P", help="the components of this profile")
-    parser.add_argument("--only", metavar="A,B", type=names, default=(), help="these components, like NAME")
-    parser.add_argument("--exclude", metavar="A,B", type=names, default=(), help="not these components")
+    parser.add_argument(
+        *("--only", "--components", "--services", "--agents"),
+        dest="only",
+        action="extend",
+        metavar="A,B",
+        type=names,
+        default=[],
+        help='these components, like NAME; as A,B or as \'["A", "B"]\'; a group stands for all of it',
+    )
+    parser.add_argument(
+        "--exclude", action="extend", metavar="A,B", type=names, default=[], help="not these components"
+    )
     parser.add_argument("--detach", action="store_true", help="run in the background; return when ready")
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would run where, and start nothing"
@@ -85,8 +95,8 @@ def _options(args: argparse.Namespace) -> LaunchOptions:
         names=tuple(args.names),
         mode=args.mode,
         profile=args.profile,
-        only=args.only,
-        exclude=args.exclude,
+        only=tuple(args.only),
+        exclude=tuple(args.exclude),
         config=Path(args.config) if args.config else None,
         timeout_s=args.timeout,
         follow_logs=args.report_fd is None,
