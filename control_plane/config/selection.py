@@ -8,7 +8,7 @@ called by an alias, and all of a group by the group's name. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Set
 
 from contracts.errors import ConfigError, did_you_mean
 from contracts.specs import GATEWAY, ComponentSpec, Settings
@@ -20,9 +20,9 @@ _LOOK = 'Run "ctl config show"'
 def select(
     settings: Settings,
     *,
-    names: Iterable[str] = (),
+    names: Collection[str] = (),
     profile: str | None = None,
-    only: Iterable[str] = (),
+    only: Collection[str] = (),
     exclude: Iterable[str] = (),
 ) -> Settings:
     """Return the settings with only those components that take part.
@@ -33,7 +33,8 @@ def select(
     """
     asked = (*_known(settings, names, ""), *_known(settings, only, "--only"))
     excluded = set(_known(settings, exclude, "--exclude"))
-    _refuse_both(asked, excluded)
+    # A group may be named, and one of it excluded.
+    _refuse_both(settings.components.keys() & {*names, *only}, excluded)
     chosen = {*asked, *_members(settings, profile)} or set(settings.components)
     taking_part = _with_dependencies(
         settings, {*chosen, GATEWAY} & settings.components.keys() - excluded, excluded
@@ -81,8 +82,8 @@ def _members(settings: Settings, profile: str | None) -> tuple[str, ...]:
     return (GATEWAY, *settings.profiles[profile].components)
 
 
-def _refuse_both(asked: tuple[str, ...], excluded: set[str]) -> None:
-    both = sorted(excluded.intersection(asked))
+def _refuse_both(asked: Set[str], excluded: set[str]) -> None:
+    both = sorted(excluded & asked)
     if both:
         raise ConfigError(
             f"'{both[0]}' is both named and excluded",

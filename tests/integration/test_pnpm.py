@@ -5,14 +5,19 @@ The scripts run in a copy of the project's package.json, beside this environment
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.wait import wait_until
 
 PROJECT = Path(__file__).parents[2]
 INSTALL_TIMEOUT_S = 60
@@ -94,3 +99,98 @@ def test_scripts_only_call_ctl_and_make() -> None:
     scripts = json.loads((PROJECT / "package.json").read_text())["scripts"]
     assert sorted(scripts) == ["bench", "logs", "start", "start:multi", "status", "stop", "test"]
     assert all(script.startswith((".venv/bin/ctl ", "make ")) for script in scripts.values())
+
+
+class TestWorkspace:
+    """The example of a repository whose people type `pnpm backend run`."""
+
+    @pytest.fixture
+    def workspace(self, tmp_path: Path) -> Path:
+        shutil.copytree(PROJECT / "examples" / "pnpm_workspace", tmp_path / "novel")
+        return tmp_path / "novel"
+
+    @pytest.fixture
+    def env(self, tmp_path: Path) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CTL_")}
+        beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        free = {"CTL_GATEWAY__PORT": "0", "CTL_CONTROL__PORT": "0"}
+        return {**kept, **free, "PATH": beside, "CI": "1", "CTL_HOME": str(tmp_path / "home")}
+
+    @pytest.mark.parametrize(
+        ("typed", "components"),
+        [
+            (("backend", "run"), {"gateway", "director", "writer", "critic"}),
+            (("backend:run",), {"gateway", "director", "writer", "critic"}),
+            (("backend", "run:api"), {"gateway"}),
+            (("backend", "run:agents", "--", "--only", "scribe,director"), {"gateway", "writer", "director"}),
+            (("backend", "run:agents", "--agents", '["writer"]'), {"gateway", "writer"}),
+            (("backend", "run:agents", "--", "--exclude", "critic"), {"gateway", "writer", "director"}),
+            (("backend", "run:profiles", "minimal"), {"gateway", "writer"}),
+        ],
+    )
+    def test_what_is_typed_chooses_what_it_always_chose(
+        self, pnpm: str, workspace: Path, env: dict[str, str], typed: tuple[str, ...], components: set[str]
+    ) -> None:
+        done = subprocess.run(
+            [pnpm, "--silent", *typed, "--dry-run", "--json"],
+            cwd=workspace,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=SCRIPT_TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {name for level in json.loads(done.stdout)["start_order"] for name in level} == components
+
+    @pytest.mark.parametrize(
+        ("typed", "said"),
+        [
+            (("run:agents", "--", "--only", "the writer"), "E1001 unknown component 'the writer'"),
+            (("run:profiles", "minimla"), "Did you mean 'minimal'?"),
+            (("fly",), "unknown: fly; usage: pnpm backend run"),
+        ],
+    )
+    def test_what_nobody_knows_is_refused(
+        self, pnpm: str, workspace: Path, env: dict[str, str], typed: tuple[str, ...], said: str
+    ) -> None:
+        done = subprocess.run(
+            [pnpm, "--silent", "backend", *typed],
+            cwd=workspace,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=SCRIPT_TIMEOUT_S,
+        )
+        assert done.returncode == 2, done.stdout
+        assert said in done.stderr
+
+    def test_ctrl_c_through_pnpm_is_one_stop_in_order(
+        self, pnpm: str, workspace: Path, env: dict[str, str]
+    ) -> None:
+        """The terminal signals its whole foreground group, pnpm and ctl alike."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(workspace)
+            os.execvpe(pnpm, [pnpm, "backend", "run", "--mode", "multi"], env)
+        said = b""
+        try:
+            os.set_blocking(terminal, False)
+
+            def heard() -> bytes:
+                nonlocal said
+                with contextlib.suppress(BlockingIOError, OSError):
+                    said += os.read(terminal, 65536)
+                return said
+
+            wait_until(lambda: b"is ready after" in heard(), 30)
+            os.write(terminal, b"\x03")
+            wait_until(lambda: heard() and os.waitpid(pid, os.WNOHANG)[0], 30)
+        finally:
+            os.close(terminal)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert said.count(b"stopping: SIGINT") == 1, said.decode(errors="replace")
+        assert b"gateway-1 stopped" in said
+        for agent in ("director", "writer", "critic"):
+            log = (Path(env["CTL_HOME"]) / "logs" / f"{agent}-1.out.log").read_text()
+            assert log.splitlines() == [f"{agent} is at work", f"{agent} has left"]

@@ -59,6 +59,7 @@ def test_an_alias_means_its_component_and_a_group_all_of_it() -> None:
     assert set(select(made, only=["api"]).components) == {"gateway"}
     assert set(select(made, only=["agents"]).components) == ALL
     assert set(select(made, exclude=["agents"]).components) == {"gateway", "director", "outliner"}
+    assert set(select(made, only=["agents"], exclude=["critic"]).components) == ALL - {"critic"}
     with pytest.raises(ConfigError, match=r"E1001 .* Did you mean 'agents'.*Known: agents, api, critic"):
         select(made, only=["agent"])
 
