@@ -145,6 +145,7 @@ class AppSpec(Spec):
 
     name: Name = "app"
     mode: Mode = Mode.SINGLE
+    launcher: Literal["coplane", "legacy"] = "coplane"
     orphan_grace_s: float = Field(30.0, gt=0)
 
 
@@ -174,6 +175,15 @@ class ProfileSpec(Spec):
     components: tuple[Name, ...]
 
 
+class LegacySpec(Spec):
+    """`[legacy]`: how the backend was started before, for the way back.
+
+    A text is a command line for the shell, a list a program and its arguments.
+    """
+
+    commands: dict[Name, str | tuple[str, ...]] = Field(default_factory=dict)
+
+
 class Settings(Spec):
     """The whole configuration, validated."""
 
@@ -184,6 +194,7 @@ class Settings(Spec):
     components: dict[Name, ComponentSpec] = Field(default_factory=dict)
     groups: dict[Name, GroupSpec] = Field(default_factory=dict)
     profiles: dict[Name, ProfileSpec] = Field(default_factory=dict)
+    legacy: LegacySpec = LegacySpec()
 
 
 class ReplicaSpec(Spec):

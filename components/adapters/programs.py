@@ -13,6 +13,7 @@ import signal
 import socket
 from typing import Any
 
+import psutil
 from fastapi import APIRouter
 
 from components.adapters.asking import SUCCESS, status_of
@@ -27,6 +28,7 @@ from contracts.specs import ComponentSpec
 LOCALHOST = "127.0.0.1"
 PORT = "{port}"
 KILLED_TIMEOUT_S = 2.0
+LOOK_S = 0.05
 
 
 class ProgramAdapter:
@@ -113,6 +115,8 @@ class ProgramAdapter:
         """Wait for its end; however that comes, cancelled too, nothing of its group is left."""
         try:
             code = await process.wait()
+            if self._stopping:
+                await self._group_ended(process.pid)
         finally:
             await self._clear(process)
         if self._stopping:
@@ -125,6 +129,11 @@ class ProgramAdapter:
         raise ComponentError(
             f"component '{self._context.name}': {self._spec.command[0]} {how}", why=last, code="E5016"
         )
+
+    async def _group_ended(self, group: int) -> None:
+        """Wait for what the program leaves behind: `sh` and the like end before their commands."""
+        while any(_runs_in(group, process) for process in psutil.process_iter()):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(LOOK_S)
 
     async def _clear(self, process: asyncio.subprocess.Process) -> None:
         """Kill what is left of the group, and read what it has printed to the end."""
@@ -167,6 +176,12 @@ class ProgramAdapter:
             return False
         writer.close()
         return True
+
+
+def _runs_in(group: int, process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 async def _answers_nothing(scope: Scope, _receive: Receive, send: Send) -> None:

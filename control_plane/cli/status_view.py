@@ -69,8 +69,9 @@ def duration_text(seconds: float) -> str:
 
 def urls(status: Status) -> str:
     """Return where the backend and its control plane answer."""
-    backend = status["gateway"]["url"]
-    return f"backend {backend}  docs {backend}/-/docs  control {status['control_plane']['url']}"
+    backend, control = status["gateway"]["url"], f"control {status['control_plane']['url']}"
+    # The legacy launcher has no gateway.
+    return f"backend {backend}  docs {backend}/-/docs  {control}" if backend else control
 
 
 def _head(status: Status, style: Style) -> str:

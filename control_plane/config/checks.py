@@ -102,7 +102,7 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
 
 # What means something for one of the two only.
 _FOR_PROGRAMS = ("stop_signal", "pty")
-_FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "exclusive", "pythonpath")
+_FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "pythonpath")
 
 
 def _programs(settings: Settings) -> Iterator[ConfigError]:

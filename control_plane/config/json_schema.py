@@ -22,6 +22,7 @@ DESCRIPTIONS = {
     "gateway": "Where clients of the backend connect.",
     "gateway.host": "Address to listen on.",
     "gateway.port": "Port to listen on; 0 takes any free port.",
+    "app.launcher": "coplane, or legacy: the commands of [legacy.commands] in place of the components.",
     "bus": "What carries events and shared state.",
     "bus.url": "auto (memory in single mode, else an embedded Valkey), memory://, or a redis://, rediss:// "
     "or unix:// URL.",
@@ -76,6 +77,9 @@ DESCRIPTIONS = {
     "groups": "What holds for a whole group of components, by name.",
     "groups.*": "One group.",
     "groups.*.strategy": "Whether a failure concerns its replica alone (one-for-one) or replaces the group.",
+    "legacy": "How the backend was started before, for the way back.",
+    "legacy.commands": "Command lines by name: a text for the shell, or a list of words.",
+    "legacy.commands.*": "One command.",
     "profiles": "Named choices of components, by name.",
     "profiles.*": "One choice of components.",
     "profiles.*.components": "Components that take part; what they depend on comes along.",

@@ -18,6 +18,8 @@ from control_plane.config.problems import KeyPath, unknown_component
 
 COMMAND_LINE = "command line"
 _PREFIX = "CTL_"
+# Said so often, in a hurry, that it has a name of its own.
+_SHORT = {"CTL_LAUNCHER": ["APP", "LAUNCHER"]}
 
 
 class Layers:
@@ -31,7 +33,7 @@ class Layers:
     def put_environment(self, variables: Mapping[str, str], *, origin: str) -> None:
         """Put on every `CTL_SECTION__KEY` among the variables; `origin` names where they stand."""
         for name in sorted(variables):
-            keys = name.removeprefix(_PREFIX).split("__")
+            keys = _SHORT.get(name) or name.removeprefix(_PREFIX).split("__")
             if name.startswith(_PREFIX) and len(keys) > 1:
                 path = self._resolve(keys)
                 # What goes to a process as its environment is text, whatever it looks like.

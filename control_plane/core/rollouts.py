@@ -38,7 +38,7 @@ def _may_overlap(state: State, wanted: DesiredComponent) -> bool:
     """Return whether a new replica can run beside an old one: not at one port, nor twice in one process."""
     spec = wanted.spec
     if spec.command:
-        return not spec.port
+        return not (spec.port or spec.exclusive)
     replica = replica_id(spec.name, 1)
     return not spec.exclusive or key_of(state, replica, spec.name) == replica
 

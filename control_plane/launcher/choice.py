@@ -9,6 +9,7 @@ from pathlib import Path
 
 from contracts.specs import Mode, Settings
 from control_plane.config import load, resolve_mode, select
+from control_plane.config.legacy import as_before
 from control_plane.launch_options import LaunchOptions
 
 
@@ -30,8 +31,10 @@ def choose(options: LaunchOptions) -> Choice:
     """
     overrides = {"app.mode": options.mode} if options.mode else {}
     loaded = load(options.config, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    whole = loaded.settings
+    legacy = whole.app.launcher == "legacy"
     settings = select(
-        loaded.settings,
+        as_before(whole, loaded.project) if legacy else whole,
         names=options.names,
         profile=options.profile,
         only=options.only,
@@ -40,4 +43,6 @@ def choose(options: LaunchOptions) -> Choice:
     mode, reason = resolve_mode(
         settings.app.mode, is_tty=sys.stderr.isatty(), environ=os.environ, bus_url=settings.bus.url
     )
+    if legacy:  # each command is a process already, and they know of no bus
+        mode, reason = Mode.SINGLE, "the legacy launcher"
     return Choice(settings, loaded.project, mode, reason)

@@ -145,6 +145,28 @@ class TestFastApi:
                 assert told[0][2].replace(here.encode(), b"") == told[1][2].replace(there.encode(), b"")
             in_order(made)
 
+    def test_the_way_back_runs_the_command_of_before_at_its_own_port(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        env = {"CTL_LAUNCHER": "legacy", "PORT": str(port), "PATH": beside}
+        with backend(self.FOLDER / "ctl.toml", env=env) as made:
+            status = made.start("--mode", "multi").until_ready()
+            assert [component["name"] for component in status["components"]] == ["shop"]
+            assert (status["mode"], status["gateway"]["url"]) == ("single", "")
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+            assert request(f"http://127.0.0.1:{port}/items")[0] == 200
+
+            assert made.ctl("restart", "shop").returncode == 0
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+            assert made.ctl("stop").returncode == 0
+            assert made.launch is not None
+            assert made.launch.wait(20) == 0, made.told()
+            made.assert_nothing_left()
+            logs = (made.home / "logs" / "shop-1.out.log").read_text()
+            assert "the shop has closed its books" in logs
+
     @both_modes
     def test_its_streams_end_at_the_stop_and_its_lifespan_after_them(self, mode: str) -> None:
         with backend(self.FOLDER / "ctl.toml") as made:

@@ -304,6 +304,17 @@ class TestPrograms:
             await stopped(running)
             assert running.host.replicas["it-1"].reason is None
 
+    async def test_what_a_shell_has_started_ends_in_order_after_the_shell(self, tmp_path: Path) -> None:
+        leaves = "signal.signal(15, lambda *_: (time.sleep(0.3), print('bye'), sys.exit()))"
+        source = f"import signal,sys,time; {leaves}; print('up'); time.sleep(1000)"
+        line = f'{sys.executable} -u -c "{source}"; true'
+        spec = existing(command=("sh", "-c", line), health={"log": "up", "interval_s": 0.1})
+        async with hosting(tmp_path, spec) as running:
+            await started(running)
+
+            await stopped(running)
+            assert self.output(tmp_path).split() == ["up", "bye"]
+
     async def test_one_that_does_not_end_is_killed_after_its_grace_period(self, tmp_path: Path) -> None:
         spec = program(ON_SIGINT, health={"log": "up", "interval_s": 0.1})
         async with hosting(tmp_path, spec) as running:

@@ -178,7 +178,7 @@ class TestOverrides:
         assert loaded.settings.components["gateway"].replicas == 2
 
     def test_variables_that_are_no_settings_are_left_alone(self, tmp_path: Path) -> None:
-        environ = {"CTL_HOME": "/x", "CTL_LAUNCHER": "1", "CTL_START_METHOD": "spawn", "OTHER__KEY": "1"}
+        environ = {"CTL_HOME": "/x", "CTL_LAUNCHED_BY": "1", "CTL_START_METHOD": "spawn", "OTHER__KEY": "1"}
         assert load_text(tmp_path, TOML, environ=environ).sources == {}
 
     def test_mode_is_one_override_among_others(self, tmp_path: Path) -> None:
