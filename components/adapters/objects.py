@@ -1,12 +1,14 @@
 """Hosts an object that starts and stops: an agent, a server, a consumer of another queue.
 
 `start` may return once it has started, or go on until it is stopped; a method of another name (`run`) is
-the object's whole life, and its return the end of it. What is no coroutine runs in a thread.
+the object's whole life, and its return the end of it. Where that method is no coroutine, the object is taken
+for one that blocks, and its methods run in threads; otherwise all of them run in the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +18,12 @@ from fastapi import APIRouter
 from components.adapters.arguments import called
 from components.adapters.threads import in_thread
 from contracts import ComponentContext
-from contracts.errors import ComponentError
+from contracts.errors import ComponentError, did_you_mean
 from contracts.specs import ComponentSpec
 
 RUN = "start"
+# They may return when all is started.
+MAY_RETURN = (RUN, "start_all")
 STOP_NAMES = ("stop", "shutdown", "aclose", "close")
 # A start that has neither returned nor raised by then goes on until it is stopped.
 SETTLED_S = 0.5
@@ -33,37 +37,40 @@ class ObjectAdapter:
 
     def __init__(self, context: ComponentContext, target: Any, spec: ComponentSpec) -> None:
         self._context = context
-        self._spec = spec
+        self._ready = spec.ready
         self._object = called(target, context) if inspect.isclass(target) else target
-        self._run = self._method(spec.run or RUN)
-        self._stop = self._stop_method()
+        self._name = spec.run or RUN
+        self._run = self._method(self._name)
+        self._blocks = not inspect.iscoroutinefunction(self._run)
+        self._stop = self._stop_method(spec.stop)
         self._ended = asyncio.Event()
         self._stopping = False
 
     async def startup(self) -> None:
-        """Start the object; return when it says that it is ready, has returned, or goes on."""
-        self._context.spawn(self._live(), name=self._run.__name__)
-        if self._spec.ready:
-            while not await self._is_ready():  # noqa: ASYNC110 - an attribute tells nobody that it changes
-                await asyncio.sleep(LOOK_S)
-            return
+        """Start the object; return when it says that it is ready, has returned, or goes on.
+
+        Raises:
+            ComponentError: it has nothing of the name by which it should say that it is ready (E2005).
+        """
+        self._context.spawn(self._live(), name=self._name)
         try:
-            async with asyncio.timeout(SETTLED_S):
-                await self._ended.wait()
-        except TimeoutError:
-            self._context.logger.debug("object.goes_on", extra={"method": self._run.__name__})
+            await self._until_started()
+        except BaseException:
+            # It may go on in a thread; a second one of it must not run beside it.
+            with contextlib.suppress(Exception):
+                await self.shutdown()
+            raise
 
     async def shutdown(self) -> None:
         """Stop the object, and wait until its start has returned."""
         self._stopping = True
         if self._stop is not None:
             await self._call(self._stop)
-        if not self._ended.is_set():
-            try:
-                async with asyncio.timeout(RETURN_TIMEOUT_S if self._stop else 0):
-                    await self._ended.wait()
-            except TimeoutError:
-                self._context.logger.info("object.cut_off", extra={"method": self._run.__name__})
+        try:
+            async with asyncio.timeout(RETURN_TIMEOUT_S if self._stop else 0):
+                await self._ended.wait()
+        except TimeoutError:
+            self._context.logger.info("object.cut_off", extra={"method": self._name})
 
     def get_routes(self) -> APIRouter | None:
         """Return the object's routes, where it has the method."""
@@ -77,35 +84,57 @@ class ObjectAdapter:
         return dict(answer) if isinstance(answer, dict) else {"status": "ok"}
 
     async def _live(self) -> None:
-        await self._call(self._run)
+        try:
+            await self._call(self._run)
+        except asyncio.CancelledError:
+            if self._stopping:  # as a stop that cancels has it
+                self._ended.set()
+            raise
         self._ended.set()
-        if self._run.__name__ != RUN and not self._stopping:
+        if self._name not in MAY_RETURN and not self._stopping:
             self._context.finish()
 
+    async def _until_started(self) -> None:
+        if self._ready:
+            while not await self._is_ready():  # noqa: ASYNC110 - an attribute tells nobody that it changes
+                await asyncio.sleep(LOOK_S)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_S):
+                await self._ended.wait()
+
     async def _is_ready(self) -> bool:
-        said = getattr(self._object, self._spec.ready, None)
+        if self._ended.is_set():
+            self._must_have(self._ready)
+        said = getattr(self._object, self._ready, None)
         if callable(is_set := getattr(said, "is_set", None)):
             return bool(is_set())
         return bool(await self._call(said) if callable(said) else said)
 
     async def _call(self, method: Callable[[], Any]) -> Any:
-        if inspect.iscoroutinefunction(method):
-            return await method()
-        answer = await in_thread(method, name=f"{self._context.replica_id} {method.__name__}")
+        if self._blocks and not inspect.iscoroutinefunction(method):
+            answer = await in_thread(method, name=f"{self._context.replica_id} {self._name}")
+        else:
+            answer = method()
         return await answer if inspect.isawaitable(answer) else answer
 
+    def _stop_method(self, name: str) -> Callable[[], Any] | None:
+        if name:
+            return self._method(name)
+        return next((self._method(each) for each in STOP_NAMES if hasattr(self._object, each)), None)
+
     def _method(self, name: str) -> Callable[[], Any]:
-        method: Callable[[], Any] | None = getattr(self._object, name, None)
-        if not callable(method):
-            kind = type(self._object).__name__
-            raise ComponentError(
-                f"component '{self._context.name}': {kind} has no method '{name}'",
-                fix="name another one with `run` or `stop`",
-                code="E2005",
-            )
+        self._must_have(name)
+        method: Callable[[], Any] = getattr(self._object, name)
         return method
 
-    def _stop_method(self) -> Callable[[], Any] | None:
-        if self._spec.stop:
-            return self._method(self._spec.stop)
-        return next((self._method(name) for name in STOP_NAMES if hasattr(self._object, name)), None)
+    def _must_have(self, name: str) -> None:
+        if not hasattr(self._object, name):
+            kind = type(self._object).__name__
+            public = [each for each in dir(self._object) if not each.startswith("_")]
+            raise ComponentError(
+                f"component '{self._context.name}': {kind} has no '{name}'",
+                why=did_you_mean(name, public),
+                fix="name another one with `run`, `stop` or `ready`",
+                code="E2005",
+            )

@@ -90,6 +90,8 @@ class Replica:
         self._task: asyncio.Task[None] | None = None
         self._stop_asked = asyncio.Event()
         self._settled = asyncio.Event()
+        self._startup: asyncio.Timeout | None = None
+        self._finished = False
         self._grace_period_s = spec.component.grace_period_s
         self._started_s = 0.0
 
@@ -188,6 +190,7 @@ class Replica:
     async def _live(self) -> None:
         current_replica.set(self.id)
         self._started_s = clock.now_s()
+        self._finished = False
         self.health, self.reason, self.error, self.permanent = None, None, None, False
         self._change(ReplicaState.STARTING)
         try:
@@ -214,11 +217,15 @@ class Replica:
         await self._stop_asked.wait()
         await self._drain(instance)
         self._change(ReplicaState.STOPPING)
+        instance.tasks.ending = True
         await self._shut_down(instance)
 
     def _finish(self) -> None:
         self.reason = "it has finished"
+        self._finished = True
         self._stop_asked.set()
+        if self._startup is not None:  # and is not waited for any more
+            self._startup.reschedule(asyncio.get_running_loop().time())
 
     def _construct(self, tasks: OwnedTasks) -> _Instance:
         assert self._factory is not None
@@ -248,11 +255,13 @@ class Replica:
     async def _start_up(self, instance: _Instance) -> None:
         timeout_s = self.spec.component.startup_timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as self._startup:
                 await self._user_startup(instance.component)
                 await instance.broker.start()
                 await self._first_health(instance.component)
         except TimeoutError as exc:
+            if self._finished:
+                return
             last = (
                 f"its last health answer was '{self.health.status}'"
                 if self.health
@@ -264,6 +273,8 @@ class Replica:
                 fix="raise `startup_timeout_s`, or see its log",
                 code="E5004",
             ) from exc
+        finally:
+            self._startup = None
 
     async def _user_startup(self, component: Component) -> None:
         try:

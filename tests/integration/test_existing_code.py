@@ -162,7 +162,7 @@ class TestObjects:
         async with hosting(tmp_path, existing("Connects", stop="halt")) as running:
             await started(running, S.FAILED)
 
-            assert "E2005 component 'it': Connects has no method 'halt'" in str(
+            assert "E2005 component 'it': Connects has no 'halt'" in str(
                 running.host.replicas["it-1"].error
             )
 
