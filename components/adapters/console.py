@@ -46,6 +46,12 @@ class Console:
             os.set_blocking(self._source, False)
             asyncio.get_running_loop().add_reader(self._source, self._read)
 
+    def abandon(self) -> None:
+        """Close everything before the program has begun."""
+        if self._source is not None:
+            os.close(self.fd)
+            self._end()
+
     def close(self) -> None:
         """Take what is left, and stop reading."""
         while self._source is not None and self._read():
@@ -79,6 +85,7 @@ class Console:
             self._partial = b""
 
     def _hear(self, line: bytes) -> None:
+        line = line.rstrip(b"\r")  # a terminal's line ends in both
         if self._awaited and self._awaited.search(line):
             self.said.set()
         if text := line.decode(errors="replace").strip():

@@ -20,9 +20,14 @@ class FastStreamAdapter:
         self._stack = contextlib.AsyncExitStack()
 
     async def startup(self) -> None:
-        """Enter the lifespan, run the hooks, connect the broker."""
-        await self._stack.enter_async_context(self._app.lifespan_context())
-        await self._app.start()
+        """Enter the lifespan, run the hooks, connect the broker; leave nothing where one of them fails."""
+        try:
+            await self._stack.enter_async_context(self._app.lifespan_context())
+            await self._app.start()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await self.shutdown()
+            raise
 
     async def shutdown(self) -> None:
         """Run the hooks, let the broker finish what it holds, leave the lifespan."""

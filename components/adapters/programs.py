@@ -52,13 +52,18 @@ class ProgramAdapter:
         """
         output = self._context.open_output()
         try:
-            self._console = Console.open(output, pty=self._spec.pty, awaited=self._spec.health.log)
-            self._process = await self._started(self._console.fd)
+            console = Console.open(output, pty=self._spec.pty, awaited=self._spec.health.log)
+            try:
+                self._process = await self._started(console.fd)
+            except BaseException:
+                console.abandon()
+                raise
         finally:
             os.close(output)
-        self._console.begin()
+        self._console = console
+        console.begin()
         self._context.spawn(self._watch(self._process), name=self._spec.command[0])
-        await self._console.said.wait()
+        await console.said.wait()
 
     async def shutdown(self) -> None:
         """Ask the program to end, and wait until it has; whoever has no more time cancels its task."""
@@ -117,6 +122,10 @@ class ProgramAdapter:
             code = await process.wait()
             if self._stopping:
                 await self._group_ended(process.pid)
+        except asyncio.CancelledError:
+            if not self._stopping:  # it was still to get ready: it is asked to end all the same
+                await self._end_early(process)
+            raise
         finally:
             await self._clear(process)
         if self._stopping:
@@ -129,6 +138,14 @@ class ProgramAdapter:
         raise ComponentError(
             f"component '{self._context.name}': {self._spec.command[0]} {how}", why=last, code="E5016"
         )
+
+    async def _end_early(self, process: asyncio.subprocess.Process) -> None:
+        self._stopping = True
+        self._signal(signal.Signals[self._spec.stop_signal])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._spec.grace_period_s):
+                await process.wait()
+                await self._group_ended(process.pid)
 
     async def _group_ended(self, group: int) -> None:
         """Wait for what the program leaves behind: `sh` and the like end before their commands."""

@@ -5,6 +5,8 @@ Pure; each check returns what it found.
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Iterator
 
 from contracts.errors import ConfigError, did_you_mean
@@ -100,8 +102,10 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
             )
 
 
+PORT = "{port}"
+
 # What means something for one of the two only.
-_FOR_PROGRAMS = ("stop_signal", "pty")
+_FOR_PROGRAMS = ("stop_signal", "pty", "port")
 _FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "pythonpath")
 
 
@@ -122,6 +126,46 @@ def _programs(settings: Settings) -> Iterator[ConfigError]:
                 f"components.{name}.{given[0]} is for {what}, and this component is {other}",
                 why=f"It has `{'use' if spec.use else 'command'}`",
                 fix="Take the line out",
+            )
+        yield from _program(name, spec) if spec.command else _no_program(name, spec)
+
+
+def _program(name: str, spec: ComponentSpec) -> Iterator[ConfigError]:
+    if spec.stop_signal not in signal.Signals.__members__:
+        yield _contradiction(
+            f"components.{name}.stop_signal is '{spec.stop_signal}'",
+            why=did_you_mean(spec.stop_signal, signal.Signals.__members__),
+            fix="Name a signal of this machine",
+        )
+    try:
+        re.compile(spec.health.log)
+    except re.error as exc:
+        yield _contradiction(
+            f"components.{name}.health.log is no regular expression: '{spec.health.log}'",
+            why=str(exc).capitalize(),
+            fix=r"Put a backslash before what is meant as it stands, such as \(",
+        )
+    if spec.port is None and any(PORT in word for word in (*spec.command, *spec.health.exec)):
+        yield _contradiction(
+            f"components.{name}.command has {PORT}, and there is no port",
+            why="It stands for the component's `port`",
+            fix="Set `port = 0` for any free one",
+        )
+    if spec.port and spec.replicas > 1:
+        yield _contradiction(
+            f"components.{name} has port {spec.port} and {spec.replicas} replicas",
+            why="Two programs cannot listen on one port",
+            fix=f"Set `port = 0`, and hand it on as `{PORT}` or PORT",
+        )
+
+
+def _no_program(name: str, spec: ComponentSpec) -> Iterator[ConfigError]:
+    for key in ("exec", "log"):
+        if getattr(spec.health, key):
+            yield _contradiction(
+                f"components.{name}.health.{key} is for a program, and this component is Python code",
+                why="It has `use`",
+                fix="Take it out; `health.path` is for an application",
             )
 
 

@@ -22,7 +22,7 @@ def as_before(settings: Settings, project: Path) -> Settings:
     if not commands:
         raise ConfigError(
             "the launcher is 'legacy', and there are no commands of it",
-            fix="List them as `[legacy.commands]`, each `name = \"command line\"`",
+            fix='List them as `[legacy.commands]`, each `name = "command line"`',
             code="E1010",
         )
     programs = {

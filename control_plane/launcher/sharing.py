@@ -26,7 +26,7 @@ def check_sharing(settings: Settings, mode: Mode) -> None:
             if not spec.command:
                 hosts[host_key(mode, spec, replica)].append(spec)
     for shared in hosts.values():
-        for error in (*_twice(shared), *_folders(shared), *_variables(shared)):
+        for error in (*_twice(shared), *_folders(shared), *_modules(shared), *_variables(shared)):
             raise error
 
 
@@ -51,6 +51,21 @@ def _folders(specs: Sequence[ComponentSpec]) -> Iterator[ConfigError]:
             fix=_FIX,
             code="E1011",
         )
+
+
+def _modules(specs: Sequence[ComponentSpec]) -> Iterator[ConfigError]:
+    found: dict[str, ComponentSpec] = {}
+    for spec in specs:
+        package = spec.use.partition(":")[0].partition(".")[0]
+        before = found.setdefault(package, spec)
+        if before.pythonpath != spec.pythonpath:
+            yield ConfigError(
+                f"components '{before.name}' and '{spec.name}' want different packages that are called "
+                f"'{package}', and share a process",
+                why="Their `pythonpath` is not the same, and a process has one module of a name",
+                fix=_FIX,
+                code="E1011",
+            )
 
 
 def _variables(specs: Sequence[ComponentSpec]) -> Iterator[ConfigError]:

@@ -212,9 +212,8 @@ def _runs(pid: int | None) -> bool:
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(host_logging.JsonLines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    logging.getLogger().setLevel(logging.INFO)
+    host_logging.put_above_root(handler)
 
 
 def _runtime_of(options: AnchorOptions) -> RuntimeDir:

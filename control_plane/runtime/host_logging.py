@@ -122,9 +122,13 @@ class _SharedRoot(logging.RootLogger):
 
     def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802 - logging's own name
         """Add a handler of users' code."""
-        if type(hdlr) is logging.StreamHandler and hdlr.stream in _consoles():
-            hdlr.addFilter(_nothing)
+        _mute_console(hdlr)
         super().addHandler(hdlr)
+
+
+def _mute_console(handler: logging.Handler) -> None:
+    if type(handler) is logging.StreamHandler and handler.stream in _consoles():
+        handler.addFilter(_nothing)
 
 
 def _consoles() -> tuple[object, ...]:
@@ -202,11 +206,11 @@ def configure(folder: Path, *, label: str, level: int = logging.INFO) -> Replica
     handler = ReplicaFiles(folder, label)
     root = logging.getLogger()
     root.__class__ = _SharedRoot
-    root.handlers[:] = []
-    root.setLevel(level)
-    # Above the root logger, which is for users' code to configure: what it does there does not concern us.
-    root.parent = logging.Logger("log", level)
-    root.parent.addHandler(handler)
+    for theirs in root.handlers:  # of modules that were imported before the fork
+        _mute_console(theirs)
+    if root.level == logging.WARNING:  # Python's default
+        root.setLevel(level)
+    put_above_root(handler, level=level)
     for name in OWN_LOGGERS:
         own = logging.getLogger(name)
         own.handlers[:], own.propagate = [handler], False
@@ -214,6 +218,13 @@ def configure(folder: Path, *, label: str, level: int = logging.INFO) -> Replica
     logging.captureWarnings(True)
     threading.Thread.start = _start_for_replica  # type: ignore[assignment, method-assign]
     return handler
+
+
+def put_above_root(handler: logging.Handler, *, level: int = logging.INFO) -> None:
+    """Let a handler have every record, and the root logger be for users' code to configure."""
+    above = logging.Logger("log", level)
+    above.addHandler(handler)
+    logging.getLogger().parent = above
 
 
 def assert_again() -> None:

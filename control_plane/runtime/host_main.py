@@ -13,8 +13,8 @@ from pathlib import Path
 from contracts.errors import CoplaneError, ExitCode
 from contracts.specs import HostSpec
 from control_plane.brokers import open_transport
-from control_plane.runtime import children, host_logging
-from control_plane.runtime.environment import take_on
+from control_plane.runtime import children, host_logging, images
+from control_plane.runtime.environment import is_particular, take_on
 from control_plane.runtime.host import Host
 from control_plane.runtime.losses import forgive_output
 from control_plane.runtime.signal_guard import GuardedLoop, SignalGuard
@@ -32,7 +32,10 @@ def run_host(spec: HostSpec) -> int:
     Returns:
         The exit code: 0 after a graceful stop, 1 when the host itself failed.
     """
-    take_on(replica.component for replica in spec.replicas)
+    components = [replica.component for replica in spec.replicas]
+    if any(map(is_particular, components)):
+        images.forget_users_modules(Path(spec.project))
+    take_on(components)
     handler = host_logging.configure(Path(spec.home) / "logs", label=spec.label)
     exit_code = ExitCode.DONE
     try:

@@ -11,13 +11,16 @@ import gc
 import importlib
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from control_plane.runtime import clock
 from control_plane.runtime.anchor_protocol import Preloaded
 from control_plane.runtime.loading import users_traceback
+from control_plane.runtime.sources import modules_of
 
 log = logging.getLogger("coplane.anchor")
 
@@ -43,6 +46,8 @@ HOST_MODULES = (
 )
 
 _PROCESS = "/proc/self"
+# What came into this process, or the one that it was forked from, with the components' modules.
+_users_modules: set[str] = set()
 
 
 def import_base() -> None:
@@ -70,12 +75,24 @@ def preload(wanted: Sequence[tuple[str, str]], unsafe: Mapping[str, str]) -> lis
     Returns:
         What came of it. After one `unsafe` this process must not fork any more.
     """
-    return [
+    before = set(sys.modules)
+    preloaded = [
         Preloaded(component=component, module=module, outcome="unsafe", why=unsafe[module])
         if module in unsafe
         else _import(component, module)
         for component, module in wanted
     ]
+    _users_modules.update(sys.modules.keys() - before)
+    return preloaded
+
+
+def forget_users_modules(project: Path) -> None:
+    """Let the project's own modules be imported once more, by a host that is to import them otherwise.
+
+    What is installed stays: extensions of C cannot be imported twice.
+    """
+    for name in _users_modules & modules_of(project).keys():
+        del sys.modules[name]
 
 
 def freeze() -> None:

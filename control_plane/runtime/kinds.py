@@ -52,13 +52,17 @@ def find_kind(target: Any, *, run: str = "") -> Found | None:
 
 
 def is_asgi_app(target: Any) -> bool:
-    """Tell whether an object is an ASGI application: an async callable of three, or one of their names."""
+    """Tell whether an object is an ASGI application: it takes scope, receive and send.
+
+    A plain function of three other parameters is a function; an object that is called with three is not
+    called so by anybody else.
+    """
     if inspect.isclass(target) or not callable(target):
         return False
     if _parameters(target)[:3] == _ASGI:
         return True
-    call = target if inspect.isroutine(target) else type(target).__call__
-    return inspect.iscoroutinefunction(call) and _required(target) == 3
+    is_async = inspect.iscoroutinefunction(type(target).__call__)
+    return is_async and not inspect.isroutine(target) and _required(target) == 3
 
 
 def _is_faststream(target: Any) -> bool:

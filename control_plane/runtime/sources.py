@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -29,7 +28,7 @@ class Sources:
             read_since_ns: when the first of them was imported, in nanoseconds since 1970.
         """
         limit_ns = read_since_ns - _TICK_NS
-        stamps = {path: _stamp(path) for path in _imported_from(project)}
+        stamps = {path: _stamp(path) for path in modules_of(project).values()}
         self._stamps = {
             path: None if stamp is None or stamp[0] > limit_ns else stamp for path, stamp in stamps.items()
         }
@@ -39,12 +38,14 @@ class Sources:
         return next((path for path, stamp in self._stamps.items() if _stamp(path) != stamp), "")
 
 
-def _imported_from(project: Path) -> Iterator[str]:
-    """Yield the files of the project's own modules; what is installed does not change under us."""
-    for module in tuple(sys.modules.values()):
+def modules_of(project: Path) -> dict[str, str]:
+    """Return the files of the project's own modules by name; what is installed does not change under us."""
+    found = {}
+    for name, module in tuple(sys.modules.items()):
         path = getattr(module, "__file__", None) or ""
         if path.startswith(f"{project}{os.sep}") and not _INSTALLED & set(path.split(os.sep)):
-            yield path
+            found[name] = path
+    return found
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

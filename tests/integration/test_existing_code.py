@@ -150,6 +150,39 @@ class TestObjects:
 
             assert "SystemExit: the queue is away" in str(running.host.replicas["it-1"].error)
 
+    async def test_a_stop_that_cancels_the_start_is_a_stop_in_order(self, tmp_path: Path) -> None:
+        async with hosting(tmp_path, existing("CancelsItself")) as running:
+            await started(running)
+
+            await running.command(StopReplica, "it-1", grace_period_s=2.0)
+            await running.until("it-1", S.STOPPED)
+            assert (HAPPENED, running.host.replicas["it-1"].reason) == (["cancelled"], None)
+
+    async def test_a_start_that_is_cancelled_unasked_is_a_crash(self, tmp_path: Path) -> None:
+        async with hosting(tmp_path, existing("IsCancelled")) as running:
+            await started(running)
+            await running.until("it-1", S.FAILED)
+            assert "'start' was cancelled from within" in str(running.host.replicas["it-1"].error)
+
+    async def test_a_decorated_start_is_a_start_and_a_plain_stop_of_it_is_in_the_loop(
+        self, tmp_path: Path
+    ) -> None:
+        async with hosting(tmp_path, existing("Decorated")) as running:
+            await started(running)
+            await stopped(running)
+            assert HAPPENED == ["started", "stopped in the loop"]
+
+    async def test_one_that_never_gets_ready_is_stopped_before_it_fails(self, tmp_path: Path) -> None:
+        spec = existing("Blocks", run="run_forever", ready="down", startup_timeout_s=0.5)
+        async with hosting(tmp_path, spec) as running:
+            await started(running, S.FAILED)
+            assert HAPPENED == ["blocked to the end"]
+
+    async def test_a_ready_that_it_does_not_have_is_named(self, tmp_path: Path) -> None:
+        async with hosting(tmp_path, existing("Connects", ready="tones")) as running:
+            await started(running, S.FAILED)
+            assert "Connects has no 'tones'. Did you mean 'tone'?" in str(running.host.replicas["it-1"].error)
+
     async def test_what_does_not_end_is_left_behind(self, tmp_path: Path) -> None:
         async with hosting(tmp_path, existing("NeverReturns", grace_period_s=0.5)) as running:
             await started(running)
@@ -162,9 +195,7 @@ class TestObjects:
         async with hosting(tmp_path, existing("Connects", stop="halt")) as running:
             await started(running, S.FAILED)
 
-            assert "E2005 component 'it': Connects has no 'halt'" in str(
-                running.host.replicas["it-1"].error
-            )
+            assert "E2005 component 'it': Connects has no 'halt'" in str(running.host.replicas["it-1"].error)
 
     async def test_what_is_nothing_of_all_this_is_refused(self, tmp_path: Path) -> None:
         async with hosting(tmp_path, existing("Odd")) as running:
@@ -185,6 +216,19 @@ class TestFunctionsAndLaunchers:
             await eventually(lambda: HAPPENED == ["it-1 works on 3"])
 
             await stopped(running)
+
+    async def test_one_of_three_arguments_is_no_application(self, tmp_path: Path) -> None:
+        config = {"source": "a", "target": "b", "limit": 3}
+        async with hosting(tmp_path, existing("copies", config=config)) as running:
+            await started(running, S.STOPPED)
+            assert HAPPENED == ["copied 3 from a to b"]
+
+    async def test_a_wrong_argument_is_a_wrong_declaration(self, tmp_path: Path) -> None:
+        async with hosting(tmp_path, existing("copies", config={"source": "a"})) as running:
+            await started(running, S.FAILED)
+            replica = running.host.replicas["it-1"]
+            assert replica.permanent
+            assert "E5001 component 'it': the argument 'target' has no value" in str(replica.error)
 
     async def test_one_that_raises_has_crashed(self, tmp_path: Path) -> None:
         async with hosting(tmp_path, existing("fails")) as running:
@@ -323,6 +367,37 @@ class TestPrograms:
             await running.until("it-1", S.STOPPED)
 
             assert "cut off after its grace period" in str(running.host.replicas["it-1"].reason)
+
+    @pytest.mark.parametrize(
+        "more", [{"port": 0}, {"health": {"log": "never", "interval_s": 0.1}}], ids=["port", "log"]
+    )
+    async def test_exit_code_0_is_its_end_before_it_is_ready_too(
+        self, tmp_path: Path, more: dict[str, Any]
+    ) -> None:
+        async with hosting(tmp_path, program("print('already running')", **more)) as running:
+            await started(running, S.STOPPED)
+            assert running.host.replicas["it-1"].reason == "it has finished"
+
+    async def test_a_stop_before_it_is_ready_asks_it_to_end(self, tmp_path: Path) -> None:
+        source = "import signal,sys,time; signal.signal(15, lambda *_: (print('bye'), sys.exit(0)))\n"
+        source += "print('up', flush=True)\ntime.sleep(1000)"
+        async with hosting(tmp_path, program(source, port=0)) as running:
+            await running.start("it-1")
+            out = tmp_path / "logs" / "it-1.out.log"
+            await eventually(lambda: out.exists() and "up" in out.read_text())
+
+            await stopped(running)
+            assert self.output(tmp_path).split() == ["up", "bye"]
+
+    async def test_one_that_cannot_be_started_leaves_nothing_open(self, tmp_path: Path) -> None:
+        spec = existing(command=("no-such-program",), pty=True)
+        async with hosting(tmp_path, spec) as running:
+            await started(running, S.FAILED)
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(3):
+                await running.start("it-1")
+                await eventually(lambda: running.host.replicas["it-1"].state is S.FAILED)
+            assert len(os.listdir("/proc/self/fd")) == before
 
     async def test_exit_code_0_is_its_end(self, tmp_path: Path) -> None:
         async with hosting(tmp_path, program("print('done')")) as running:

@@ -131,6 +131,51 @@ class Breaks:
         HAPPENED.append("stopped though broken")
 
 
+class CancelsItself:
+    """Its stop cancels what its start waits for."""
+
+    async def start(self) -> None:
+        self._work = asyncio.ensure_future(asyncio.Event().wait())
+        await self._work
+
+    def stop(self) -> None:
+        self._work.cancel()
+        HAPPENED.append("cancelled")
+
+
+class IsCancelled:
+    """What its start waits for is cancelled by nobody's wish."""
+
+    async def start(self) -> None:
+        work = asyncio.ensure_future(asyncio.Event().wait())
+        asyncio.get_running_loop().call_later(0.6, work.cancel)
+        await work
+
+
+def _decorated(method: Callable[..., Any]) -> Callable[..., Any]:
+    async def wrapper(*args: Any) -> Any:
+        return await method(*args)
+
+    return wrapper
+
+
+class Decorated:
+    """Its start has another name of its own."""
+
+    @_decorated
+    async def start(self) -> None:
+        HAPPENED.append("started")
+
+    def stop(self) -> None:
+        asyncio.get_running_loop()
+        HAPPENED.append("stopped in the loop")
+
+
+async def copies(source: str, target: str, limit: int) -> None:
+    """Take three arguments, and be no application."""
+    HAPPENED.append(f"copied {limit} from {source} to {target}")
+
+
 class NeverReturns:
     """It does not end when it is told to."""
 

@@ -230,6 +230,39 @@ class TestBetweenValues:
         assert error.code == "E1005"
         assert "gateway's own pages" in error.what
 
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('command = ["a"]\nuse = "a:B"', "has both `use` and `command`"),
+            ('command = ["a"]\nkind = "asgi"', "kind is for Python code"),
+            ('command = ["a"]\nstop_signal = "SIGTREM"', "stop_signal is 'SIGTREM'. Did you mean 'SIGTERM'?"),
+            ('command = ["a"]\nhealth = { log = "(" }', "health.log is no regular expression: '('"),
+            ('command = ["a", "{port}"]', "command has {port}, and there is no port"),
+            ('command = ["a"]\nport = 80\nreplicas = 2', "has port 80 and 2 replicas"),
+            ('use = "a:B"\nport = 80', "port is for a program"),
+            ('use = "a:B"\nhealth = { log = "up" }', "health.log is for a program"),
+            ('use = "a:B"\naliases = ["gateway"]', "aliases has 'gateway', which is 'gateway' already"),
+        ],
+    )
+    def test_what_means_nothing_together_is_refused(self, tmp_path: Path, text: str, message: str) -> None:
+        error = refusal(tmp_path, f"[components.it]\n{text}")
+        assert error.code == "E1010"
+        assert message in str(error)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('cwd = "nowhere"', "components.it.cwd is '"),
+            ('env_file = "no.env"', "components.it.env_file is '"),
+            ('pythonpath = ["nowhere"]', "components.it.pythonpath is '"),
+        ],
+    )
+    def test_a_path_that_is_not_there_is_named(self, tmp_path: Path, text: str, message: str) -> None:
+        error = refusal(tmp_path, f'[components.it]\nuse = "a:B"\n{text}')
+        assert error.code == "E1003"
+        assert message in str(error)
+        assert "that is there" in str(error)
+
     @pytest.mark.parametrize("mode", ["multi", "hybrid"])
     def test_many_processes_cannot_share_a_bus_in_memory(self, tmp_path: Path, mode: str) -> None:
         error = refusal(tmp_path, f"[app]\nmode = '{mode}'\n[bus]\nurl = 'memory://'")
