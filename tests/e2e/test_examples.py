@@ -90,6 +90,18 @@ class TestLegacyAgents:
         in_order(legacy)
 
     @both_modes
+    def test_settings_that_are_read_at_import_are_those_of_the_component(self, mode: str) -> None:
+        """Others import the same modules without that variable, before the fork."""
+        env = {"CTL_COMPONENTS__WRITER__ENV__NOVEL_TONE": "noir"}
+        with backend(EXAMPLES / "legacy_agents" / "ctl.toml", env=env) as made:
+            made.start("--mode", mode).until_ready()
+
+            wait_until(lambda: any("in a noir tone" in line for line in lines_of(made, "writer")), 10)
+            others = "plain" if mode == "multi" else "noir"
+            wait_until(lambda: any(f"in a {others} tone" in line for line in lines_of(made, "director")), 10)
+            in_order(made)
+
+    @both_modes
     def test_every_agent_stops_by_its_own_stop(self, legacy: Backend, mode: str) -> None:
         legacy.start("--mode", mode).until_ready()
         assert legacy.launch is not None
