@@ -14,18 +14,17 @@ import re
 READ_BYTES = 1 << 16
 # What is longer is looked through in pieces.
 MAX_LINE_BYTES = 1 << 16
-LAST_LINE_CHARS = 400
+LAST_LINE_BYTES = 400
 
 
 class Console:
     """One program's output; `said` is set once the awaited line was there, or none is awaited."""
 
-    def __init__(self, fd: int, *, source: int | None, sink: int | None, awaited: str) -> None:
+    def __init__(self, fd: int, *, source: int | None, file: int, awaited: str) -> None:
         self.fd = fd
         self.said = asyncio.Event()
-        self.last_line = ""
         self._source = source
-        self._sink = sink
+        self._file = file
         self._awaited = re.compile(awaited.encode()) if awaited else None
         self._partial = b""
         if self._awaited is None:
@@ -35,9 +34,9 @@ class Console:
     def open(cls, output: int, *, pty: bool, awaited: str) -> Console:
         """Return a console that ends in the file `output`, whose descriptor stays the caller's."""
         if not pty and not awaited:
-            return cls(output, source=None, sink=None, awaited="")
+            return cls(output, source=None, file=os.dup(output), awaited="")
         source, fd = os.openpty() if pty else os.pipe()
-        return cls(fd, source=source, sink=os.dup(output), awaited=awaited)
+        return cls(fd, source=source, file=os.dup(output), awaited=awaited)
 
     def begin(self) -> None:
         """Read from here on; the program has its end, and ours of it is closed."""
@@ -50,13 +49,17 @@ class Console:
         """Close everything before the program has begun."""
         if self._source is not None:
             os.close(self.fd)
-            self._end()
+        self._end()
+        os.close(self._file)
 
-    def close(self) -> None:
-        """Take what is left, and stop reading."""
+    def close(self) -> str:
+        """Take what is left, stop reading, and return the last line that was printed."""
         while self._source is not None and self._read():
             pass
         self._end()
+        last = self._last_line()
+        os.close(self._file)
+        return last
 
     def _read(self) -> bool:
         assert self._source is not None
@@ -69,9 +72,8 @@ class Console:
         if not data:
             self._end()
             return False
-        assert self._sink is not None
         with contextlib.suppress(OSError):  # a full disk costs lines, not the program
-            os.write(self._sink, data)
+            os.write(self._file, data)
         self._look_at(data)
         return True
 
@@ -88,14 +90,14 @@ class Console:
         line = line.rstrip(b"\r")  # a terminal's line ends in both
         if self._awaited and self._awaited.search(line):
             self.said.set()
-        if text := line.decode(errors="replace").strip():
-            self.last_line = text[:LAST_LINE_CHARS]
 
     def _end(self) -> None:
         if self._source is not None:
             asyncio.get_running_loop().remove_reader(self._source)
             os.close(self._source)
             self._source = None
-        if self._sink is not None:
-            os.close(self._sink)
-            self._sink = None
+
+    def _last_line(self) -> str:
+        size = os.fstat(self._file).st_size
+        end = os.pread(self._file, LAST_LINE_BYTES, max(0, size - LAST_LINE_BYTES)).decode(errors="replace")
+        return next(filter(None, map(str.strip, reversed(end.split("\n")))), "")

@@ -127,14 +127,13 @@ class ProgramAdapter:
                 await self._end_early(process)
             raise
         finally:
-            await self._clear(process)
+            last = await self._clear(process)
         if self._stopping:
             return
         if code == 0:
             self._context.finish()
             return
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
-        last = self._console.last_line if self._console else ""
         raise ComponentError(
             f"component '{self._context.name}': {self._spec.command[0]} {how}", why=last, code="E5016"
         )
@@ -152,17 +151,16 @@ class ProgramAdapter:
         while any(_runs_in(group, process) for process in psutil.process_iter()):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(LOOK_S)
 
-    async def _clear(self, process: asyncio.subprocess.Process) -> None:
-        """Kill what is left of the group, and read what it has printed to the end."""
+    async def _clear(self, process: asyncio.subprocess.Process) -> str:
+        """Kill what is left of the group, read what it has printed to the end, and return the last of it."""
         self._signal(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILLED_TIMEOUT_S):
                 await process.wait()
         if self._upstream is not None:
             await self._upstream.close()
-        if self._console is not None:
-            self._console.close()
         self._ended.set()
+        return self._console.close() if self._console else ""
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:

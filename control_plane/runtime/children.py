@@ -205,10 +205,10 @@ def open_output(path: Path) -> int:
         if path.stat().st_size > MAX_OUTPUT_BYTES:
             path.replace(path.with_name(path.name + ".1"))
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as exc:
         LOSSES.add(exc)
-        return os.open(os.devnull, os.O_WRONLY)
+        return os.open(os.devnull, os.O_RDWR)
 
 
 # Ends.

@@ -289,6 +289,7 @@ class Replica:
         while True:
             self.health = await self._ask_health(component)
             if self.health.status == "ok":
+                self.reason = self.reason if self._finished else None
                 return
             self.reason = f"health: {self.health.status}"
             await asyncio.sleep(pause_s)

@@ -409,7 +409,7 @@ class TestPrograms:
     @pytest.mark.parametrize(
         ("source", "said"),
         [
-            ("raise SystemExit(3)", "exited with code 3"),
+            ("print('oh no'); raise SystemExit(3)", "exited with code 3. Oh no"),
             ("import os; os.kill(os.getpid(), 11)", "was killed by SIGSEGV"),
         ],
     )

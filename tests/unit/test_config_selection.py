@@ -51,9 +51,7 @@ def test_choice_brings_dependencies_and_the_gateway(choice: Any, taking_part: se
 def test_an_alias_means_its_component_and_a_group_all_of_it() -> None:
     made = settings()
     told = {"gateway": {"aliases": ("api",)}, "writer": {"group": "agents"}, "critic": {"group": "agents"}}
-    components = {
-        name: spec.model_copy(update=told.get(name, {})) for name, spec in made.components.items()
-    }
+    components = {name: spec.model_copy(update=told.get(name, {})) for name, spec in made.components.items()}
     made = made.model_copy(update={"components": components})
 
     assert set(select(made, only=["api"]).components) == {"gateway"}
