@@ -89,6 +89,7 @@ class ComponentSpec(Spec):
         run: the method of an object that starts it; `stop` the one that stops it.
         ready: the attribute, method or event of an object that says that it has started.
         agent: the one agent that a launcher object is to load.
+        host: the virtual host that it is served at alone, such as `shop.localhost`.
         strip_prefix: it sees paths without its prefix, and is told of it by `X-Forwarded-Prefix`.
         aliases: other names for it on the command line of a launch.
         exclusive: the code bears no second instance of itself in one process.
@@ -116,6 +117,7 @@ class ComponentSpec(Spec):
     on_dependency_failure: Literal["ignore", "wait", "restart"] = "ignore"
     prefix: str = Field("", pattern=r"^(/[^\s?#]*)?$")
     strip_prefix: bool = False
+    host: str = Field("", pattern=r"^[a-z0-9.-]*$")
     replicas: int = Field(1, ge=1, le=256)
     group: Name | None = None
     preload: bool = True
@@ -129,6 +131,11 @@ class ComponentSpec(Spec):
     startup_timeout_s: float = Field(60.0, gt=0)
     health: HealthSpec = HealthSpec()
     limits: LimitsSpec = LimitsSpec()
+
+    @property
+    def address(self) -> str:
+        """Return where it is served: `/prefix`, or `//host/prefix`."""
+        return f"//{self.host}{self.prefix}" if self.host else self.prefix
 
 
 class GroupSpec(Spec):

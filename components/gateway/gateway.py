@@ -102,11 +102,11 @@ class Gateway:
             await replica.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        page = self._pages.find(scope)
-        if page is not None:
+        found = self._table.find_by_host(scope)  # a host of a component's own has no pages of ours
+        if found is None and (page := self._pages.find(scope)):
             await page(scope, receive, send)
             return
-        found = self._table.find(scope)
+        found = found or self._table.find(scope)
         if found is None:
             await send_problem(scope, send, nobody_answers(scope["path"]))
             return

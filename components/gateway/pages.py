@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -15,7 +15,7 @@ from components.gateway.table import Route
 from contracts.component import AsgiApp, AsgiMessage, Directory, Receive, Scope, Send
 from contracts.errors import ConnectionBroken
 from contracts.problems import RETRY_AFTER_S, nobody_answers, send_problem
-from contracts.routing import routing_path
+from contracts.routing import routing_path, split_address
 
 OPENAPI = "/openapi.json"
 DOCUMENT_TIMEOUT_S = 5.0
@@ -87,13 +87,17 @@ class OwnPages:
 
     async def _merge(self) -> bytes:
         async with asyncio.TaskGroup() as tasks:
-            asked = [(route, tasks.create_task(self._document(route))) for route in self._routes()]
+            asked = [(route, tasks.create_task(self._document(route))) for route in self._shared()]
         found = [
             (route.component, route.prefix, document)
             for route, task in asked
             if (document := task.result()) is not None
         ]
         return _dumps(merged(found, title=self._title))
+
+    def _shared(self) -> Iterator[Route]:
+        """Yield the routes of the backend's own host; the paths of another one would be taken for its."""
+        return (route for route in self._routes() if not split_address(route.prefix)[0])
 
     async def _document(self, route: Route) -> Document | None:
         """Return a component's own document, if it has one and answers."""

@@ -64,7 +64,8 @@ class Table:
         self.routes = tuple(sorted(routes, key=lambda route: (route.prefix, route.component)))
         self.by_component = {route.component: route for route in self.routes}
         self.replicas = frozenset(replicas)
-        self.find = PrefixTable({route.prefix: route for route in self.routes}).find
+        table = PrefixTable({route.prefix: route for route in self.routes})
+        self.find, self.find_by_host = table.find, table.find_by_host
 
     def renewed(self, endpoints: Iterable[Endpoint]) -> Table:
         """Return the table of the present endpoints; replicas that stay keep their connections."""

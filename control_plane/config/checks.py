@@ -57,10 +57,10 @@ def _double_prefixes(settings: Settings) -> Iterator[ConfigError]:
     for name, spec in settings.components.items():
         if name == GATEWAY:  # it hands on what is below any prefix, "/" too
             continue
-        owner = owners.setdefault(spec.prefix, name)
+        owner = owners.setdefault(spec.address, name)
         if owner != name:
             yield ConfigError(
-                f"prefix '{spec.prefix}' is claimed by '{owner}' and by '{name}'",
+                f"prefix '{spec.address}' is claimed by '{owner}' and by '{name}'",
                 why="One prefix leads to one component",
                 fix=f"Give components.{name}.prefix another path",
                 code="E1005",
@@ -69,7 +69,7 @@ def _double_prefixes(settings: Settings) -> Iterator[ConfigError]:
 
 def _reserved_prefixes(settings: Settings) -> Iterator[ConfigError]:
     for name, spec in settings.components.items():
-        if f"{spec.prefix}/".startswith(f"{RESERVED_PREFIX}/"):
+        if f"{spec.address}/".startswith(f"{RESERVED_PREFIX}/"):
             yield ConfigError(
                 f"prefix '{spec.prefix}' is claimed by '{name}' and by the gateway's own pages",
                 why=f"{RESERVED_PREFIX}/health and others are there",

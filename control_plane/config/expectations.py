@@ -9,6 +9,7 @@ _NAME = "a name of at most 63 lower-case letters, digits, '-' and '_', beginning
 _FORMATS = {
     "use": "'module:attribute', such as 'components.agents.writer:Writer'",
     "prefix": "a path, such as '/agents/writer'",
+    "host": "a host name, such as 'shop.localhost'",
     "run": "the name of a method",
     "stop": "the name of a method",
     "ready": "the name of an attribute or a method",

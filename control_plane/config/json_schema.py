@@ -50,6 +50,7 @@ DESCRIPTIONS = {
     "stop and wait, or be replaced.",
     "components.*.prefix": "Path its routes are served under; /agents/NAME by default, / for the gateway.",
     "components.*.strip_prefix": "Whether it sees paths without its prefix: it cannot live under one.",
+    "components.*.host": "Virtual host that it is served at alone, such as shop.localhost; then at its root.",
     "components.*.replicas": "Number of running copies.",
     "components.*.group": "Group whose components share a host in hybrid mode.",
     "components.*.preload": "Whether its module is imported once, before hosts are forked.",

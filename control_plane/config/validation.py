@@ -93,7 +93,8 @@ def _completed_component(name: str, table: Any) -> Any:
     if not isinstance(table, dict):
         return table
     defaults = {"use": GATEWAY_USE} if name == GATEWAY else {}
-    prefix = table.get("prefix") or (GATEWAY_PREFIX if name == GATEWAY else f"/agents/{name}")
+    at_root = name == GATEWAY or table.get("host")
+    prefix = table.get("prefix") or (GATEWAY_PREFIX if at_root else f"/agents/{name}")
     if isinstance(prefix, str):
         prefix = prefix.rstrip("/") or "/"
     return {**defaults, **table, "prefix": prefix, "name": name}

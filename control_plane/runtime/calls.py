@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from contracts.component import AsgiMessage, CallResponse, Endpoint
 from contracts.errors import ComponentError
 from contracts.problems import REFUSED
+from contracts.routing import split_address
 from control_plane.runtime.directory import EventDirectory
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class Caller:
     async def _ask(
         self, endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> CallResponse:
-        full_path = endpoint.prefix.rstrip("/") + "/" + path.lstrip("/")
+        host, prefix = split_address(endpoint.prefix)
+        full_path = prefix.rstrip("/") + "/" + path.lstrip("/")
+        headers = {**headers, "host": host} if host else headers
         if endpoint.app is not None:
             return await _call_in_process(endpoint, method, full_path, headers, body)
         return await self._call_remote(endpoint, method, full_path, headers, body)

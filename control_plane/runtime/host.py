@@ -192,7 +192,7 @@ class Host:
                 replica=replica.id,
                 host=self.spec.id,
                 endpoint=self._server.endpoint,
-                prefix="" if is_gateway else replica.spec.component.prefix,
+                prefix="" if is_gateway else replica.spec.component.address,
                 from_state=from_state,
                 to_state=replica.state,
                 health=replica.health,
@@ -238,7 +238,7 @@ class Host:
         best_last = sorted(self.replicas.values(), key=lambda each: (each.serving, each.app is not None))
         # A gateway answers on the public socket alone.
         return {
-            replica.spec.component.prefix: replica.app or refusing(replica.component, replica.id)
+            replica.spec.component.address: replica.app or refusing(replica.component, replica.id)
             for replica in best_last
             if replica.component != GATEWAY
         }
@@ -257,7 +257,7 @@ class Host:
                 replica=replica.id,
                 host=self.spec.id,
                 endpoint=self._server.endpoint,
-                prefix=replica.spec.component.prefix,
+                prefix=replica.spec.component.address,
                 streams=replica.subscriptions,
             )
         )
@@ -423,4 +423,4 @@ def _until_next(interval_s: float) -> float:
 
 
 def _mounted(replica: Replica) -> AsgiApp | None:
-    return MountTable({replica.spec.component.prefix: replica.app}) if replica.app else None
+    return MountTable({replica.spec.component.address: replica.app}) if replica.app else None

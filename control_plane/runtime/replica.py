@@ -126,7 +126,7 @@ class Replica:
             component=self.component,
             replica=self.id,
             state=self.state,
-            prefix=self.spec.component.prefix,
+            prefix=self.spec.component.address,
             uptime_s=round(clock.now_s() - self._started_s, 3) if self.state in LIVE else 0.0,
             health=self.health,
             reason=self.reason,

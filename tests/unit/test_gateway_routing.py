@@ -84,3 +84,30 @@ def test_the_owner_is_the_longest_of_all_prefixes_of_the_path(segments: list[str
     prefixes = {"": "root", "/agents": "agents", "/agents/writer": "writer", "/api/v1": "api"}
     matching = [prefix for prefix in prefixes if path == prefix or path.startswith(prefix + "/")]
     assert owner(path) == prefixes[max(matching, key=len)]
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "expected"),
+    [
+        (b"shop.localhost", "/items", "shop"),
+        (b"SHOP.localhost:8000", "/", "shop"),
+        (b"shop.localhost", "/old/items", "old shop"),
+        (b"api.localhost", "/v1/x", "api"),
+        (b"api.localhost", "/v2", "root"),
+        (b"localhost", "/v1", "root"),
+        (b"[::1]:80", "/items", "root"),
+        (b"shop.localhost", "/../items", None),
+    ],
+)
+def test_a_host_of_its_own_comes_before_what_is_for_any(host: bytes, path: str, expected: str | None) -> None:
+    table = PrefixTable(
+        {
+            "/": "root",
+            "//shop.localhost/": "shop",
+            "//shop.localhost/old": "old shop",
+            "//api.localhost/v1": "api",
+        }
+    )
+    found = table.find({"path": path, "raw_path": path.encode(), "headers": [(b"host", host)]})
+    assert (found and found[1]) == expected
+    assert found is None or not found[0].startswith("//")
