@@ -30,6 +30,7 @@ VERBS = (
     "streams",
     "config",
     "doctor",
+    "compare",
     "import",
     "export",
     "host",

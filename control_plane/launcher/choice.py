@@ -11,6 +11,7 @@ from contracts.specs import Mode, Settings
 from control_plane.config import load, resolve_mode, select
 from control_plane.config.legacy import as_before
 from control_plane.launch_options import LaunchOptions
+from control_plane.runtime.paths import RuntimeDir
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,18 @@ def choose(options: LaunchOptions) -> Choice:
         exclude=options.exclude,
     )
     mode, reason = resolve_mode(
-        settings.app.mode, is_tty=sys.stderr.isatty(), environ=os.environ, bus_url=settings.bus.url
+        settings.app.mode,
+        is_tty=sys.stderr.isatty(),
+        environ=os.environ,
+        bus_url=settings.bus.url,
+        compared=_last_comparison(loaded.project) if settings.app.mode is Mode.AUTO else None,
     )
     if legacy:  # each command is a process already, and they know of no bus
         mode, reason = Mode.SINGLE, "the legacy launcher"
     return Choice(settings, loaded.project, mode, reason)
+
+
+def _last_comparison(project: Path) -> tuple[Mode, str] | None:
+    from control_plane.comparison.last import last_comparison
+
+    return last_comparison(RuntimeDir.locate(project, os.environ).home)
