@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -56,6 +58,42 @@ class TestImport:
         assert main(["import", "procfile", "Procfile", "--force"]) == 2
         assert (folder / "ctl.toml").read_text() == "mine"
 
+    @pytest.mark.parametrize("output", ["ctl.toml", "-"])
+    def test_text_that_is_no_utf8_leaves_what_is_there(
+        self, output: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "ctl.toml").write_text("mine")
+        (folder / "p.json").write_text('{"script": "a.js", "env": {"A": "\\ud800"}}')
+        assert main(["import", "pm2", "p.json", "--force", "--output", output]) == 2
+        assert capsys.readouterr().err.startswith("E1012 cannot write")
+        assert (folder / "ctl.toml").read_text() == "mine"
+
+    def test_full_disk_leaves_what_is_there(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (folder / "ctl.toml").write_text("mine")
+        before = sorted(folder.iterdir())
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.replace", full)
+        assert main(["import", "procfile", "Procfile", "--force"]) == 2
+        assert (folder / "ctl.toml").read_text() == "mine"
+        assert sorted(folder.iterdir()) == before
+
+    def test_file_that_is_there_keeps_its_mode_and_its_link(self, folder: Path) -> None:
+        (folder / "real.toml").write_text("mine")
+        (folder / "real.toml").chmod(0o640)
+        (folder / "ctl.toml").symlink_to("real.toml")
+        assert main(["import", "procfile", "Procfile", "--force"]) == 0
+        assert (folder / "ctl.toml").is_symlink()
+        assert "[components.web]" in (folder / "real.toml").read_text()
+        assert (folder / "real.toml").stat().st_mode & 0o777 == 0o640
+
+    def test_device_is_never_replaced(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        os.mkfifo(folder / "x.toml")
+        assert main(["import", "procfile", "Procfile", "--force", "--output", "x.toml"]) == 2
+        assert "E1012 x.toml is no plain file" in capsys.readouterr().err
+
     def test_json_says_what_was_not_carried_over(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -94,6 +132,12 @@ class TestExport:
         assert main(["export", kind, "--force"]) == 0
         assert f"wrote {folder / written}\n" in capsys.readouterr().out
         assert "ctl export" in (folder / written).read_text()
+
+    def test_only_the_user_may_read_what_is_written(self, folder: Path) -> None:
+        main(["import", "honcho", "Procfile"])
+        (folder / "Procfile").unlink()
+        assert main(["export", "procfile"]) == 0
+        assert (folder / "Procfile").stat().st_mode & 0o777 == 0o600
 
     def test_nothing_is_written_where_one_file_is_there(
         self, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert and write."""
-    from control_plane.cli.writing import STDOUT, refuse_to_overwrite, write_files
+    from control_plane.cli.writing import PRIVATE, STDOUT, print_text, refuse_to_overwrite, write_files
     from control_plane.config import load
 
     loaded = load(Path(args.config) if args.config else None, environ=os.environ, cwd=Path.cwd())
@@ -45,11 +45,11 @@ def run(args: argparse.Namespace) -> int:
     exporter = import_module(f"control_plane.conversion.exporting.{args.format}")
     texts: dict[str, str] = exporter.export(loaded, folder)
     if args.output == STDOUT:
-        print("\n".join(f"# {name}\n{text}" if is_folder else text for name, text in texts.items()), end="")
+        print_text("\n".join(f"# {name}\n{text}" if is_folder else text for name, text in texts.items()))
         return 0
     files = {(folder / name if is_folder else target): text for name, text in texts.items()}
     refuse_to_overwrite(list(files), force=args.force)
-    write_files(files)
+    write_files(files, mode=PRIVATE)  # passwords may have been filled in
     if args.json:
         from control_plane.cli.show import print_json
 

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, convert and write."""
-    from control_plane.cli.writing import STDOUT, refuse_to_overwrite, write_files
+    from control_plane.cli.writing import STDOUT, print_text, refuse_to_overwrite, write_files
     from control_plane.conversion.importing import convert
 
     source = Path(args.file)
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_to_overwrite([target], force=args.force)
     converted = convert(args.format, source, target=target.parent)
     if args.output == STDOUT:
-        print(converted.text, end="")
+        print_text(converted.text)
         return 0
     write_files({target: converted.text})
     if args.json:
