@@ -18,12 +18,13 @@ _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{).)*))?", re.DOTA
 
 
 class Interpolation:
-    """One pass over a tree; gathers what is wrong in `problems`."""
+    """One pass over a tree; gathers what is wrong in `problems`, and the variables it found in `used`."""
 
     def __init__(
         self, variables: Mapping[str, str], *, file_name: str, literal: Collection[KeyPath] = ()
     ) -> None:
         self.problems: list[ConfigError] = []
+        self.used: dict[str, str] = {}
         self._variables = variables
         self._file_name = file_name
         self._literal = literal
@@ -53,6 +54,8 @@ class Interpolation:
             self._unset(name, path)
             return ""
         value = self._variables.get(name, "")
+        if name in self._variables:
+            self.used[name] = value
         return value if value or default is None else default
 
     def _malformed(self, text: str, path: KeyPath) -> None:

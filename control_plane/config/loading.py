@@ -32,12 +32,14 @@ class Loaded:
         path: the configuration file.
         project: the folder of the file; components are imported from here.
         sources: for each value that did not come from the file, its dotted key and where it came from.
+        variables: those that had a part in it, from `.env` and the environment, by their names.
     """
 
     settings: Settings
     path: Path
     project: Path
     sources: Mapping[str, str]
+    variables: Mapping[str, str]
 
 
 def load(
@@ -64,7 +66,8 @@ def load(
     layers.put_environment(dotenv, origin=".env")
     layers.put_environment(environ, origin="environment")
     layers.put_command_line(overrides or {})
-    filling = Interpolation({**dotenv, **environ}, file_name=file.name, literal=layers.sources)
+    variables = {**dotenv, **environ}
+    filling = Interpolation(variables, file_name=file.name, literal=layers.sources)
     tree = filling.fill(layers.tree)
     if problems := [*layers.problems, *filling.problems]:
         raise combined(problems, file_name=file.name)
@@ -72,7 +75,15 @@ def load(
     if problems := [*problems_of(settings, file_name=file.name), *_not_there(settings, file.name)]:
         raise combined(problems, file_name=file.name)
     sources = {dotted(key): source for key, source in layers.sources.items()}
-    return Loaded(settings=settings, path=file, project=file.parent, sources=sources)
+    put = {source.rpartition(" ")[2] for source in sources.values()}
+    overriding = {name: value for name, value in variables.items() if name in put}
+    return Loaded(
+        settings=settings,
+        path=file,
+        project=file.parent,
+        sources=sources,
+        variables={**overriding, **filling.used},
+    )
 
 
 def _not_there(settings: Settings, file_name: str) -> Iterator[ConfigError]:

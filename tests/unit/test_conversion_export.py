@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from contracts.errors import ConfigError
 from control_plane.config import Loaded
 from control_plane.conversion.exporting import compose, procfile, systemd
+from control_plane.runtime.environment import declared
 from tests.support.conversion import components, imported, imported_text, loaded, shop
 
 PROGRAMS = """
@@ -48,12 +49,15 @@ depends_on = ["critic"]
 [components.critic]
 use = "agents:Critic"
 """
+# What sh, systemd and Compose each read otherwise than python-dotenv does.
+DOTENV = "export A=1\nB=My App\nC='two $$' # three\nQUEUE=low\n"
+OF_DOTENV = {"A": "1", "B": "My App", "C": "two $$", "QUEUE": "high 'prio'"}
 LINES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f\x85"))
 
 
 def project(folder: Path, text: str) -> Loaded:
     (folder / "jobs").mkdir(exist_ok=True)
-    (folder / "jobs" / ".env").touch()
+    (folder / "jobs" / ".env").write_text(DOTENV)
     return loaded(folder, text)
 
 
@@ -76,7 +80,7 @@ class TestProcfile:
         _, second = imported_text(kind, source, text, name="Procfile")
         for name, spec in components(first).items():
             again = components(second)[name]
-            assert (again.command, again.cwd, again.env) == (spec.command, spec.cwd, spec.env)
+            assert (again.command, again.cwd, again.env) == (spec.command, spec.cwd, declared(spec))
 
     @given(st.lists(LINES, min_size=1, max_size=3))
     def test_shell_gives_a_program_the_words_it_had(self, words: list[str]) -> None:
@@ -84,8 +88,8 @@ class TestProcfile:
         from control_plane.conversion.exporting.plan import Process
 
         command = ("printf", "[%s]", *words)
-        spec = ComponentSpec(name="x", command=command, env={"A": "b 'c'"})
-        line = procfile._line(Process("x", spec, command), Path("/"), Path("/"))
+        spec = ComponentSpec(name="x", command=command)
+        line = procfile._line(Process("x", spec, command, {"A": "b 'c'"}), Path("/"), Path("/"))
         said = subprocess.run(["sh", "-c", line], capture_output=True, check=True, cwd="/").stdout
         assert said.decode() == "".join(f"[{word}]" for word in words)
 
@@ -95,9 +99,25 @@ class TestProcfile:
         assert "PORT=5000 python serve.py --port 5000" in found["web"]
         assert "PORT=5001 python serve.py --port 5001" in found["web-2"]
         assert found["worker"] == (
-            "set -a && . jobs/.env && set +a && cd jobs && exec env QUEUE='high '\"'\"'prio'\"'\"'' "
+            "cd jobs && exec env A=1 B='My App' C='two $$' QUEUE='high '\"'\"'prio'\"'\"'' "
             "sh -c 'exec work --queue $QUEUE'"
         )
+
+    def test_shell_stays_where_a_folder_comes_before_it(self, tmp_path: Path) -> None:
+        """`cd conf && sleep 1 & exec pwd` would print the folder above."""
+        text = '[components.x]\ncommand = ["sh", "-c", "sleep 1 & exec pwd"]\n'
+        assert lines_of(procfile.export(loaded(tmp_path, text), tmp_path)["Procfile"]) == {
+            "x": "sleep 1 & exec pwd"
+        }
+        (tmp_path / "conf").mkdir()
+        found = lines_of(procfile.export(loaded(tmp_path, f'{text}cwd = "conf"\n'), tmp_path)["Procfile"])
+        assert found == {"x": "cd conf && exec sh -c 'sleep 1 & exec pwd'"}
+
+    def test_env_file_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "x.env").write_bytes(b"A=\xe9\n")
+        result = loaded(tmp_path, '[components.x]\ncommand = ["a"]\nenv_file = "x.env"\n')
+        with pytest.raises(ConfigError, match=r"E1002 .*x\.env is not UTF-8 text"):
+            procfile.export(result, tmp_path)
 
     def test_python_code_is_run_by_hosts_and_the_gateway_comes_along(self, tmp_path: Path) -> None:
         found = lines_of(procfile.export(project(tmp_path, HOSTED), tmp_path)["Procfile"])
@@ -153,18 +173,30 @@ class TestSystemd:
         units = systemd.export(project(tmp_path, PROGRAMS), tmp_path)
         worker = units["app-worker@.service"].splitlines()
         for line in (
-            f"WorkingDirectory={tmp_path}/jobs", f"EnvironmentFile={tmp_path}/jobs/.env", "Restart=always",
+            f"WorkingDirectory={tmp_path}/jobs", "Restart=always",
             "KillSignal=SIGINT", "TimeoutStopSec=1ms", "MemoryMax=256M", "StartLimitIntervalSec=30",
             "StartLimitBurst=4",
         ):  # fmt: skip
             assert line in worker
 
-    def test_variable_of_the_table_comes_before_the_file(self, tmp_path: Path) -> None:
-        units = systemd.export(project(tmp_path, PROGRAMS), tmp_path)
-        start = re.search(r"ExecStart=(.*)", units["app-worker@.service"])
+    def test_variables_are_those_that_the_program_would_get_here(self, tmp_path: Path) -> None:
+        unit = systemd.export(project(tmp_path, PROGRAMS), tmp_path)["app-worker@.service"]
+        assert re.findall(r'Environment="?([A-Z]+=[^"\n]*)', unit)[1:] == [
+            "A=1", "B=My App", "C=two $$", "QUEUE=high 'prio'",
+        ]  # fmt: skip
+        start = re.search(r"ExecStart=(.*)", unit)
         assert start
-        assert start[1].startswith("/usr/bin/env \"QUEUE=high 'prio'\" ")
         assert start[1].endswith('sh -c "exec work --queue $$QUEUE"')
+        assert "EnvironmentFile" not in unit
+
+    def test_long_times_are_plain_decimals(self, tmp_path: Path) -> None:
+        text = (
+            '[components.x]\ncommand = ["a"]\ngrace_period_s = 1e6\n'
+            "[components.x.restart]\nwindow_s = 1234567.5\nbackoff_s = 2.25\n"
+        )
+        unit = systemd.export(loaded(tmp_path, text), tmp_path)["app-x.service"]
+        for line in ("TimeoutStopSec=1000000", "StartLimitIntervalSec=1234567.5", "RestartSec=2.25"):
+            assert line in unit.splitlines()
 
     def test_order_and_target_name_every_instance(self, tmp_path: Path) -> None:
         units = systemd.export(project(tmp_path, PROGRAMS), tmp_path)
@@ -182,12 +214,46 @@ class TestSystemd:
         assert not [line for line in checked.stderr.splitlines() if str(tmp_path) in line or "app-" in line]
 
 
+class TestHosts:
+    """A host loads the whole configuration again, elsewhere."""
+
+    @pytest.mark.parametrize(
+        ("exporter", "said"),
+        [
+            (procfile, "exec env DB_PASSWORD='a b' ctl host writer"),
+            (systemd, 'Environment="DB_PASSWORD=a b"'),
+            (compose, "DB_PASSWORD: a b"),
+        ],
+    )
+    def test_variables_of_the_configuration_come_along(
+        self, exporter: Any, said: str, tmp_path: Path
+    ) -> None:
+        text = HOSTED.replace("8080", '"${GATEWAY_PORT:-8080}"') + 'env = { X = "${DB_PASSWORD}" }\n'
+        result = loaded(tmp_path, text, {"DB_PASSWORD": "a b", "OTHER": "x"})
+        texts = exporter.export(result, tmp_path)
+        written = texts.get("app-writer@.service", "".join(texts.values()))
+        assert said in written
+        assert "OTHER" not in written
+        assert "GATEWAY_PORT" not in written
+
+    def test_overrides_of_the_environment_come_along(self, tmp_path: Path) -> None:
+        result = loaded(tmp_path, HOSTED, {"CTL_GATEWAY__PORT": "9000", "CTL_HOME": "/x"})
+        found = lines_of(procfile.export(result, tmp_path)["Procfile"])
+        assert found["gateway"] == "exec env CTL_GATEWAY__PORT=9000 ctl host gateway"
+
+    def test_program_gets_only_its_own(self, tmp_path: Path) -> None:
+        text = '[components.x]\ncommand = ["a", "${DB_PASSWORD}"]\n'
+        found = lines_of(procfile.export(loaded(tmp_path, text), tmp_path)["Procfile"])
+        assert found == {"x": "exec a hunter2"}
+
+
 class TestCompose:
     def test_program_is_a_service_with_its_supervision(self, tmp_path: Path) -> None:
         found = services(project(tmp_path, PROGRAMS), tmp_path)
         worker = found["worker"]
         assert worker["command"] == ["sh", "-c", "exec work --queue $$QUEUE"]
-        assert (worker["working_dir"], worker["env_file"]) == ("/app/jobs", ["jobs/.env"])
+        assert worker["working_dir"] == "/app/jobs"
+        assert worker["environment"] == {**OF_DOTENV, "C": "two $$$$"}
         assert (worker["restart"], worker["stop_signal"], worker["mem_limit"]) == ("always", "SIGINT", "256m")
         assert worker["healthcheck"]["test"] == ["CMD", "check"]
         assert worker["deploy"] == {"replicas": 2}
@@ -199,7 +265,7 @@ class TestCompose:
         (text,) = compose.export(first, tmp_path).values()
         _, second = imported_text("compose", tmp_path, text, name="compose.yaml")
         worker, again = components(first)["worker"], components(second)["worker"]
-        assert (again.command, again.env, again.env_file) == (worker.command, worker.env, worker.env_file)
+        assert (again.command, again.env, again.env_file) == (worker.command, OF_DOTENV, "")
         assert (again.replicas, again.stop_signal, again.limits) == (2, "SIGINT", worker.limits)
         assert components(second)["web"].command[-1] == '50% of $HOME; "x"'
 
@@ -217,6 +283,38 @@ class TestCompose:
         assert list(found) == ["gateway", "writer", "critic"]
         assert found["gateway"]["ports"] == ["127.0.0.1:8080:8080"]
         assert found["gateway"]["environment"]["CTL_GATEWAY__HOST"] == "0.0.0.0"
+
+    def test_long_times_are_plain_decimals(self, tmp_path: Path) -> None:
+        text = (
+            '[components.x]\ncommand = ["a"]\ngrace_period_s = 1e6\nstartup_timeout_s = 1234567.5\n'
+            'health = { exec = ["check"], interval_s = 2e6 }\n'
+        )
+        found = services(loaded(tmp_path, text), tmp_path)["x"]
+        assert found["stop_grace_period"] == "1000000s"
+        assert found["healthcheck"]["interval"] == "2000000s"
+        assert found["healthcheck"]["start_period"] == "1234567.5s"
+
+    @pytest.mark.parametrize(
+        ("host", "published"),
+        [
+            ("localhost", "127.0.0.1:8000:8000"),
+            ("::1", "[::1]:8000:8000"),
+            ("0.0.0.0", "0.0.0.0:8000:8000"),
+            ("shop.example", "8000:8000"),
+        ],
+    )
+    def test_gateway_is_published_at_an_address_and_a_port(
+        self, host: str, published: str, tmp_path: Path
+    ) -> None:
+        text = HOSTED.replace("port = 8080", f'host = "{host}"\nport = 0')
+        gateway = services(project(tmp_path, text), tmp_path)["gateway"]
+        assert gateway["ports"] == [published]
+        assert gateway["environment"]["CTL_GATEWAY__PORT"] == "8000"
+
+    @pytest.mark.parametrize("value", ["1e3", "0o17", "12", "-1", ".5", "1_000", "12:30:00", "~"])
+    def test_text_that_looks_like_a_number_is_quoted(self, value: str, tmp_path: Path) -> None:
+        text = f'[components.x]\ncommand = ["a"]\nenv = {{ A = "{value}" }}\n'
+        assert f'A: "{value}"\n' in compose.export(loaded(tmp_path, text), tmp_path)["compose.yaml"]
 
     def test_dockerfile_of_the_project_is_used(self, tmp_path: Path) -> None:
         assert "dockerfile_inline" in services(project(tmp_path, HOSTED), tmp_path)["critic"]["build"]

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from control_plane.config.problems import redact
 from control_plane.conversion.exporting.plan import (
     FILLED,
     Process,
+    decimal,
     from_folder,
     not_said,
     processes,
@@ -53,7 +55,7 @@ def export(loaded: Loaded, target: Path) -> dict[str, str]:
     build = _build(loaded.project, target)  # one object, which YAML writes once
     services: dict[str, Any] = {bus: {"image": BUS_IMAGE, "restart": "on-failure"}} if bus else {}
     for process in planned:
-        service = _Service(loaded, process, names=names, bus=bus, target=target)
+        service = _Service(loaded, process, names=names, bus=bus)
         services[process.name] = {"build": build, **_literal(dict(service.options()))}
     lines = [f"# {remark}" for remark in _remarks(loaded, planned)]
     tree = {"name": loaded.settings.app.name, "services": services}
@@ -76,7 +78,8 @@ def _dumped(tree: Any) -> str:
         """Writes texts of several lines as they are."""
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = "|" if "\n" in value else None
+        # What may be a number in YAML 1.1 or 1.2 is quoted, whichever is read.
+        style = "|" if "\n" in value else '"' if re.match(r"[-+.~\d]", value) else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
@@ -106,15 +109,12 @@ def _remarks(loaded: Loaded, planned: list[Process]) -> Iterator[str]:
 class _Service:
     """Makes the table of one service."""
 
-    def __init__(
-        self, loaded: Loaded, process: Process, *, names: dict[str, Process], bus: str, target: Path
-    ) -> None:
+    def __init__(self, loaded: Loaded, process: Process, *, names: dict[str, Process], bus: str) -> None:
         self._loaded = loaded
         self._process = process
         self._spec: ComponentSpec = process.spec
         self._names = names
         self._bus = bus if process.hosted else ""
-        self._target = target
 
     def options(self) -> Iterator[tuple[str, Any]]:
         """Yield the options in the order that people write them in."""
@@ -125,13 +125,12 @@ class _Service:
             yield "working_dir", os.path.join(APP_FOLDER, folder)
         env = dict(self._process.env)
         if self._process.name == GATEWAY:
-            env["CTL_GATEWAY__HOST"] = "0.0.0.0"  # the container's own; `ports` says where it is reached
+            # The container's own; `ports` says where it is reached.
+            env |= {"CTL_GATEWAY__HOST": "0.0.0.0", "CTL_GATEWAY__PORT": str(self._gateway_port())}
         if self._bus:
             env["CTL_BUS__URL"] = f"redis://{self._bus}:6379/0"
         if env:
             yield "environment", env
-        if spec.env_file:
-            yield "env_file", [from_folder(spec.env_file, self._loaded.project, self._target)]
         yield from self._ports()
         if wanted := dict(self._depends_on()):
             yield "depends_on", wanted
@@ -145,12 +144,13 @@ class _Service:
             return words
         return ("sh", "-c", f'exec {shlex.join(words)} --listen "{_LISTEN}"')
 
+    def _gateway_port(self) -> int:
+        return self._loaded.settings.gateway.port or GatewaySpec().port
+
     def _ports(self) -> Iterator[tuple[str, Any]]:
-        gateway = self._loaded.settings.gateway
         if self._process.name == GATEWAY:
-            port = gateway.port or GatewaySpec().port
-            host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-            yield "ports", [f"{host}:{port}:{port}"]
+            port = self._gateway_port()
+            yield "ports", [f"{_published_at(self._loaded.settings.gateway.host)}{port}:{port}"]
         elif self._process.port and self._process.copies == 1:
             yield "ports", [f"127.0.0.1:{self._process.port}:{self._process.port}"]
 
@@ -164,7 +164,7 @@ class _Service:
         policy = _RESTARTS[spec.restart.policy]
         yield "restart", f"{policy}:{spec.restart.max_restarts}" if policy == "on-failure" else policy
         yield "stop_signal", spec.stop_signal
-        yield "stop_grace_period", f"{spec.grace_period_s:g}s"
+        yield "stop_grace_period", f"{decimal(spec.grace_period_s)}s"
         if spec.pty:
             yield "tty", True
         if spec.limits.memory_mb is not None:
@@ -174,11 +174,20 @@ class _Service:
                 "healthcheck",
                 {
                     "test": ["CMD", *_check(self._process)],
-                    "interval": f"{spec.health.interval_s:g}s",
-                    "timeout": f"{spec.health.timeout_s:g}s",
-                    "start_period": f"{spec.startup_timeout_s:g}s",
+                    "interval": f"{decimal(spec.health.interval_s)}s",
+                    "timeout": f"{decimal(spec.health.timeout_s)}s",
+                    "start_period": f"{decimal(spec.startup_timeout_s)}s",
                 },
             )
+
+
+def _published_at(host: str) -> str:
+    """Return what stands before a published port: Compose takes addresses, and no names."""
+    try:
+        address = ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return ""
+    return f"[{address}]:" if address.version == 6 else f"{address}:"
 
 
 def _has_check(process: Process) -> bool:

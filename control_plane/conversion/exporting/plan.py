@@ -1,15 +1,19 @@
-"""Says which processes a configuration comes down to where another tool starts them. Pure."""
+"""Says which processes a configuration comes down to where another tool starts them.
+
+Pure, but for reading the files that `env_file` names: no two tools read those alike.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from contracts.errors import ConfigError
 from contracts.specs import GATEWAY, ComponentSpec
 from control_plane.config import Loaded
+from control_plane.runtime.environment import declared
 
 FILLED = "Variables were filled in as they were when this was written."
 
@@ -26,6 +30,7 @@ class Process:
     Attributes:
         name: the component's, with a number behind it where its replicas have ports of their own.
         words: the program and its arguments.
+        env: the variables it is started with; a program is told its port by one.
         port: the one that it is told to answer at.
         copies: how many of it are to run.
         hosted: it is Python code, run by `ctl host`.
@@ -35,16 +40,11 @@ class Process:
     name: str
     spec: ComponentSpec
     words: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
     port: int | None = None
     copies: int = 1
     hosted: bool = False
     depends_on: tuple[str, ...] = ()
-
-    @property
-    def env(self) -> Mapping[str, str]:
-        """Return the variables it is started with; a program is told its port by one."""
-        port = {"PORT": str(self.port)} if self.port else {}
-        return {**port, **self.spec.env}
 
 
 def processes(loaded: Loaded, *, ctl: tuple[str, ...] = ("ctl",)) -> list[Process]:
@@ -52,6 +52,9 @@ def processes(loaded: Loaded, *, ctl: tuple[str, ...] = ("ctl",)) -> list[Proces
 
     Args:
         ctl: the words that run `ctl`.
+
+    Raises:
+        ConfigError: a file that `env_file` names cannot be read (E1002, E1006).
     """
     components = loaded.settings.components
     if [name for name, spec in components.items() if not spec.command] == [GATEWAY]:
@@ -60,7 +63,7 @@ def processes(loaded: Loaded, *, ctl: tuple[str, ...] = ("ctl",)) -> list[Proces
     taken = set(components)
     for index, (name, spec) in enumerate(components.items()):
         first_port = FIRST_PORT + PORT_STEP * index
-        made[name] = list(_programs(spec, first_port, taken)) if spec.command else [_host(spec, ctl)]
+        made[name] = list(_programs(spec, first_port, taken)) if spec.command else [_host(loaded, spec, ctl)]
     return [
         replace(process, depends_on=_names(made, process.spec.depends_on))
         for processes in made.values()
@@ -68,22 +71,37 @@ def processes(loaded: Loaded, *, ctl: tuple[str, ...] = ("ctl",)) -> list[Proces
     ]
 
 
-def _host(spec: ComponentSpec, ctl: tuple[str, ...]) -> Process:
+def _host(loaded: Loaded, spec: ComponentSpec, ctl: tuple[str, ...]) -> Process:
     copies = 1 if spec.name == GATEWAY else spec.replicas  # one address has one gateway
-    return Process(spec.name, spec, (*ctl, "host", spec.name), copies=copies, hosted=True)
+    # It loads the configuration again, and finds the component's own variables there.
+    env = loaded.variables
+    return Process(spec.name, spec, (*ctl, "host", spec.name), env, copies=copies, hosted=True)
 
 
 def _programs(spec: ComponentSpec, first_port: int, taken: set[str]) -> Iterator[Process]:
     if spec.port != 0:
-        yield Process(spec.name, spec, _with_port(spec, spec.port), spec.port, copies=spec.replicas)
+        yield _program(spec, spec.name, spec.port, copies=spec.replicas)
         return
     for index in range(spec.replicas):
         name = spec.name if index == 0 else unique(f"{spec.name}-{index + 1}", taken)
-        yield Process(name, spec, _with_port(spec, first_port + index), first_port + index)
+        yield _program(spec, name, first_port + index)
 
 
-def _with_port(spec: ComponentSpec, port: int | None) -> tuple[str, ...]:
-    return tuple(word.replace(PORT, str(port)) for word in spec.command) if port else spec.command
+def _program(spec: ComponentSpec, name: str, port: int | None, *, copies: int = 1) -> Process:
+    if port is None:
+        return Process(name, spec, spec.command, _declared(spec), copies=copies)
+    words = tuple(word.replace(PORT, str(port)) for word in spec.command)
+    return Process(name, spec, words, {"PORT": str(port), **_declared(spec)}, port, copies=copies)
+
+
+def _declared(spec: ComponentSpec) -> Mapping[str, str]:
+    try:
+        return declared(spec)
+    except OSError as exc:
+        raise ConfigError(f"cannot read {spec.env_file}", why=exc.strerror or str(exc), code="E1006") from exc
+    except UnicodeDecodeError as exc:
+        why = f"Byte {exc.start}: {exc.reason}"
+        raise ConfigError(f"{spec.env_file} is not UTF-8 text", why=why, code="E1002") from exc
 
 
 def _names(made: Mapping[str, list[Process]], wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,6 +147,11 @@ def refuse_line_breaks(process: Process, *, language: str) -> None:
                 fix="Put it into a script, or a file of its own",
                 code="E1010",
             )
+
+
+def decimal(number: float) -> str:
+    """Return a number as every tool reads it, to the millionth: `1000000` and never `1e+06`."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def not_said(process: Process, *, restarts: bool, health: bool) -> Iterator[str]:

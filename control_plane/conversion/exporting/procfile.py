@@ -1,9 +1,8 @@
-"""Writes a Procfile, for foreman, honcho and their like. Pure."""
+"""Writes a Procfile, for foreman, honcho and their like."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 from control_plane.config import Loaded
@@ -19,7 +18,6 @@ from control_plane.conversion.exporting.plan import (
 )
 
 FILE_NAME = "Procfile"
-DOTENV = ".env"
 
 
 def export(loaded: Loaded, target: Path) -> dict[str, str]:
@@ -53,22 +51,11 @@ def _names(process: Process, taken: set[str]) -> list[str]:
 
 
 def _line(process: Process, project: Path, target: Path) -> str:
-    before = list(_before(process, project, target))
+    folder = from_folder(process.spec.cwd or ".", project, target)
+    goes = folder != "." and not process.hosted  # a host goes there by itself
     variables = [f"{name}={shlex.quote(value)}" for name, value in process.env.items()]
-    if process.words[:2] == ("sh", "-c") and len(process.words) == 3 and not variables:
-        program = process.words[2]  # whoever runs a Procfile hands its lines to a shell
-    else:
-        # A shell that stays would keep the signal to itself.
-        program = " ".join(["exec", *(["env", *variables] if variables else []), shlex.join(process.words)])
-    return " && ".join([*before, program])
-
-
-def _before(process: Process, project: Path, target: Path) -> Iterator[str]:
-    spec = process.spec
-    if spec.env_file and from_folder(spec.env_file, project, target) != DOTENV:
-        file = from_folder(spec.env_file, project, target)
-        # Without a slash, `.` would look for it on the PATH.
-        yield f"set -a && . {shlex.quote(file if '/' in file else f'./{file}')} && set +a"
-    folder = from_folder(spec.cwd or ".", project, target)
-    if folder != "." and not process.hosted:  # a host goes there by itself
-        yield f"cd {shlex.quote(folder)}"
+    if process.words[:2] == ("sh", "-c") and len(process.words) == 3 and not (variables or goes):
+        return process.words[2]  # whoever runs a Procfile hands its lines to a shell
+    # A shell that stays would keep the signal to itself.
+    program = " ".join(["exec", *(["env", *variables] if variables else []), shlex.join(process.words)])
+    return f"cd {shlex.quote(folder)} && {program}" if goes else program

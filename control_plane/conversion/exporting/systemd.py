@@ -1,7 +1,7 @@
 """Writes units of systemd: one a component, and a target that stands for them all.
 
-Quoting is that of systemd.service(5), systemd.exec(5) and systemd.syntax(7). Pure, but for looking where
-programs are: a unit has no PATH of a login.
+Quoting is that of systemd.service(5), systemd.exec(5) and systemd.syntax(7). Looks where programs
+are: a unit has no PATH of a login.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from control_plane.config import Loaded
 from control_plane.conversion.exporting.plan import (
     FILLED,
     Process,
+    decimal,
     not_said,
     processes,
     require_bus,
@@ -116,17 +117,11 @@ def _service(loaded: Loaded, process: Process) -> Iterator[tuple[str, str]]:
     folder = Path(os.path.normpath(loaded.project / spec.cwd))
     yield "Type", "exec"
     yield "WorkingDirectory", _percent(str(folder))
-    variables = [f"{name}={value}" for name, value in process.env.items()]
     if path := os.environ.get("PATH"):  # that of a unit has no folder of the user's own
         yield "Environment", quoted(f"PATH={path}", expands_variables=False)
-    words = _absolute(process.words, folder)
-    if spec.env_file:
-        yield "EnvironmentFile", _percent(str(loaded.project / spec.env_file))
-        # Here a file comes before Environment=, and in a ctl.toml it is the other way round.
-        words = ("/usr/bin/env", *variables, *words) if variables else words
-    else:
-        yield from (("Environment", quoted(each, expands_variables=False)) for each in variables)
-    yield "ExecStart", " ".join(quoted(word) for word in words)
+    for name, value in process.env.items():
+        yield "Environment", quoted(f"{name}={value}", expands_variables=False)
+    yield "ExecStart", " ".join(quoted(word) for word in _absolute(process.words, folder))
     yield "Restart", _RESTARTS[spec.restart.policy]
     yield "RestartSec", _seconds(spec.restart.backoff_s)
     yield "KillSignal", spec.stop_signal
@@ -138,7 +133,7 @@ def _service(loaded: Loaded, process: Process) -> Iterator[tuple[str, str]]:
 
 def _seconds(duration_s: float) -> str:
     # A bare 0 is for ever.
-    return f"{max(duration_s, 0.001):g}" if duration_s >= 1 else f"{max(round(duration_s * 1000), 1)}ms"
+    return decimal(duration_s) if duration_s >= 1 else f"{max(round(duration_s * 1000), 1)}ms"
 
 
 def _ctl() -> tuple[str, ...]:
