@@ -1,6 +1,7 @@
 """Expands supervisord's `%(name)s`. Pure, but for this machine's name.
 
-`%(ENV_X)s` becomes `${X}`, which is filled when the configuration is loaded and not now.
+`%(ENV_X)s` is what an `environment` option says of X; else it becomes `${X}`, which is filled when the
+configuration is loaded and not now.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ _ENV = re.compile(r"%\(ENV_(\w+)\)s")
 
 
 class Expansion:
-    """What can be written in the options of one process of a section."""
+    """What can be written in the options of one process of a section.
 
-    def __init__(self, section: Section, number: int) -> None:
+    Args:
+        group: the name of the group that the program is in, if any.
+        env: the variables of `environment` options, as they are to be written.
+    """
+
+    def __init__(
+        self, section: Section, number: int, *, group: str = "", env: Mapping[str, str] | None = None
+    ) -> None:
         self._section = section
+        self._env = env or {}
         self._values: Mapping[str, str | int] = {
             "here": str(section.here),
             "host_node_name": socket.gethostname(),
             "program_name": section.name,
-            "group_name": section.name,
+            "group_name": group or section.name,
             "process_num": number,
             "numprocs": int(numprocs)
             if (numprocs := section.options.get("numprocs", "1")).isdecimal()
@@ -41,7 +50,8 @@ class Expansion:
         pieces = _ENV.split(escaped(text))
         # Every second piece is the name of a variable.
         return "".join(
-            f"${{{piece}}}" if index % 2 else self._filled(key, piece) for index, piece in enumerate(pieces)
+            self._env.get(piece, f"${{{piece}}}") if index % 2 else self._filled(key, piece)
+            for index, piece in enumerate(pieces)
         )
 
     def _filled(self, key: str, text: str) -> str:

@@ -47,13 +47,13 @@ def read(path: Path) -> Imported:
         ConfigError: one cannot be read, or something is wrong in it.
     """
     sections = read_sections(path)
-    common = _common_env(sections)
+    common, groups = _common_env(sections), _groups(sections)
     names = Names()
     members: dict[str, list[str]] = {}
     programs: list[Program] = []
     for section in sections:
         if section.kind == PROGRAM:
-            made = list(_Reading(section, common).programs(names))
+            made = list(_Reading(section, common, group=groups.get(section.name, "")).programs(names))
             members[section.name] = [program.name for program in made]
             programs += made
     if not programs:
@@ -68,9 +68,10 @@ def read(path: Path) -> Imported:
 class _Reading:
     """Makes the programs of one section."""
 
-    def __init__(self, section: Section, common: Mapping[str, str]) -> None:
+    def __init__(self, section: Section, common: Mapping[str, str], *, group: str) -> None:
         self._section = section
         self._common = common
+        self._group = group
 
     def programs(self, names: Names) -> Iterator[Program]:
         """Yield one program, or one for each process where these are not alike."""
@@ -94,7 +95,7 @@ class _Reading:
 
     def _program(self, number: int) -> Program:
         words = self._command(number)
-        env = {**self._common, **self._environment(number)}
+        env = self._environment(number)
         port = port_in(words, env)
         taken = ("`port` is the one that its command names, or its server's own.",) if port else ()
         return Program(
@@ -127,7 +128,10 @@ class _Reading:
         return words
 
     def _environment(self, number: int) -> dict[str, str]:
-        return environment_of(self._section, self._text("environment", number))
+        """Return the program's variables; each sees those of [supervisord], and none its own."""
+        expansion = Expansion(self._section, number, group=self._group, env=self._common)
+        text = expansion.expand("environment", self._section.options.get("environment", ""))
+        return {**self._common, **environment_of(self._section, text)}
 
     def _signal(self) -> str:
         given = self._section.options.get("stopsignal", "").upper()
@@ -159,7 +163,8 @@ class _Reading:
 
     def _text(self, key: str, number: int = 0) -> str:
         text = self._section.options.get(key, "")
-        return Expansion(self._section, number).expand(key, text)
+        env = self._environment(number)
+        return Expansion(self._section, number, group=self._group, env=env).expand(key, text)
 
     def _whole(self, key: str, default: int) -> int:
         text = self._text(key) or str(default)
@@ -213,6 +218,16 @@ def _common_env(sections: list[Section]) -> dict[str, str]:
     return env
 
 
+def _groups(sections: list[Section]) -> dict[str, str]:
+    """Return the group of each program that is in one."""
+    groups = [section for section in sections if section.kind == GROUP]
+    return {program: group.name for group in groups for program in _members(group)}
+
+
+def _members(group: Section) -> list[str]:
+    return [name.strip() for name in group.options.get("programs", "").split(",") if name.strip()]
+
+
 def _about_itself(sections: list[Section]) -> Iterator[str]:
     titles = [f"[{section.title}]" for section in sections if section.kind in _OWN]
     if titles:
@@ -236,7 +251,7 @@ def _profiles(
     for section in sections:
         if section.kind != GROUP:
             continue
-        wanted = [name.strip() for name in section.options.get("programs", "").split(",") if name.strip()]
+        wanted = _members(section)
         unknown = [name for name in wanted if name not in members]
         if unknown:
             where = f"[{section.title}] programs"

@@ -78,6 +78,25 @@ class TestOptions:
         spec = one(tmp_path, """command=a\nenvironment=A="x,y=1",B='q"',URL=redis://h:1/0,""")
         assert spec.env == {"A": "x,y=1", "B": 'q"', "URL": "redis://h:1/0"}
 
+    def test_expansions_see_the_variables_of_the_file(self, tmp_path: Path) -> None:
+        """As supervisord has it: an `environment` sees those of [supervisord], the rest its own too."""
+        text = (
+            '[supervisord]\nenvironment=ROOT="/srv",KEPT="50%%"\n[program:web]\n'
+            'environment=PORT="80%(process_num)02d",LOGS="%(ENV_ROOT)s/logs"\n'
+            "command=run %(ENV_PORT)s %(ENV_LOGS)s %(ENV_KEPT)s %(ENV_SECRET_KEY)s\n"
+        )
+        _, result = imported_text("supervisord", tmp_path, text, name="s.conf")
+        web = components(result)["web"]
+        assert web.command == ("run", "8000", "/srv/logs", "50%", "s3cret")
+
+    def test_group_name_is_that_of_the_group(self, tmp_path: Path) -> None:
+        text = (
+            "[program:web]\ncommand=run %(group_name)s\n[program:lone]\ncommand=run %(group_name)s\n"
+            "[group:shop]\nprograms=web\n"
+        )
+        _, result = imported_text("supervisord", tmp_path, text, name="s.conf")
+        assert [spec.command[1] for spec in components(result).values()] == ["shop", "lone"]
+
     def test_folder_that_is_not_there_is_told_and_left(self, tmp_path: Path) -> None:
         text = "[program:web]\ncommand=a\ndirectory=/no/such/folder\n"
         converted, _ = imported_text("supervisord", tmp_path, text, name="s.conf")
