@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -60,7 +61,9 @@ def read(path: Path) -> Imported:
     base = foreman.get("port") or str(BASE_PORT)
     if not base.isdecimal():
         raise wrong_value(path.parent / ".foreman", "port", base, expected="a number")
-    formation = _formation(path.parent / ".foreman", foreman.get("formation", ""))
+    formation = _formation(
+        path.parent / ".foreman", foreman.get("formation") or foreman.get("concurrency", "")
+    )
     return _imported(path, int(base), formation, env_file="", remarks=tuple(remarks))
 
 
@@ -73,7 +76,7 @@ def read_with_dotenv(path: Path) -> Imported:
     dotenv = path.parent / DOTENV
     if not dotenv.is_file():
         return _imported(path, BASE_PORT, {}, env_file="", remarks=())
-    base = dotenv_values(dotenv, interpolate=False).get("PORT") or str(BASE_PORT)
+    base = dotenv_values(stream=StringIO(read_text(dotenv)), interpolate=False).get("PORT") or str(BASE_PORT)
     if not base.isdecimal():
         raise wrong_value(dotenv, "PORT", base, expected="a number, the port of the first line")
     return _imported(path, int(base), {}, env_file=DOTENV, remarks=(DOTENV_REMARK,))
@@ -83,7 +86,7 @@ def _imported(
     path: Path, base: int, formation: Mapping[str, int], *, env_file: str, remarks: tuple[str, ...]
 ) -> Imported:
     entries = list(_entries(path, base, formation))
-    if not entries:
+    if not any(entry.copies for entry in entries):
         raise nothing_in(path, expected="lines such as `web: gunicorn app:app --bind :$PORT`")
     names = Names()
     programs = [
@@ -115,7 +118,8 @@ def _entries(path: Path, base: int, formation: Mapping[str, int]) -> Iterator[En
                 fix="Give one of them another name",
             )
         seen[name] = number
-        copies = formation.get(name, formation.get("all", 1))
+        # foreman: without a formation one of each, with one none of what that leaves out.
+        copies = formation.get(name, formation.get("all", 0 if formation else 1))
         yield Entry(name, found[2], number, copies, base + PORT_STEP * (len(seen) - 1))
 
 

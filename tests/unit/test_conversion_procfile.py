@@ -81,6 +81,22 @@ class TestFormation:
         assert found["web-2"].env["PORT"] == "3001"
         assert "not carried over: cron" in converted.text
 
+    @pytest.mark.parametrize(
+        ("formation", "copies"),
+        [
+            ("formation: mail=2", {"mail": 2}),
+            ("concurrency: mail=2", {"mail": 2}),
+            ("formation: all=3,mail=1", {"mail": 1, "work": 3}),
+            ("port: 3000", {"mail": 1, "work": 1}),
+        ],
+    )
+    def test_what_a_formation_leaves_out_does_not_run(
+        self, formation: str, copies: dict[str, int], tmp_path: Path
+    ) -> None:
+        (tmp_path / ".foreman").write_text(f"{formation}\n")
+        _, result = imported_text("procfile", tmp_path, "mail: x\nwork: y\n", name="Procfile")
+        assert {name: spec.replicas for name, spec in components(result).items()} == copies
+
 
 class TestMalformed:
     @pytest.mark.parametrize(
@@ -106,6 +122,16 @@ class TestMalformed:
         (tmp_path / "Procfile").write_bytes(b"web: \xff\xfe\n")
         with pytest.raises(ConfigError, match="E1002 Procfile is not UTF-8"):
             imported("procfile", tmp_path / "Procfile")
+
+    def test_dotenv_that_is_no_utf8_text_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_bytes("NAME=Ren\u00e9\n".encode("latin-1"))
+        with pytest.raises(ConfigError, match=r"E1002 \.env is not UTF-8"):
+            imported_text("honcho", tmp_path, "web: a\n", name="Procfile")
+
+    def test_formation_of_nothing_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / ".foreman").write_text("formation: other=1\n")
+        with pytest.raises(ConfigError, match="nothing to run"):
+            imported_text("procfile", tmp_path, "web: a\n", name="Procfile")
 
     def test_port_of_the_dotenv_must_be_a_number(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("PORT=http\n")
