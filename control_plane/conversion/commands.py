@@ -30,6 +30,8 @@ _MASKED = re.compile(r"\$\([^()]*\)|\$\{[^}]*\}|`[^`]*`")
 _SEQUENCE = re.compile(r"&&|\|\||;")
 _REDIRECTION = re.compile(r"[<>]&|&>")
 _COMPOUND = re.compile(r"[|&()\n`]")
+# A trap needs its shell at the end, and an alias or a function may stand for any name.
+_NEEDS_SHELL = re.compile(r"\b(?:trap|alias|function)\b|\(\s*\)")
 _BEFORE_COMMAND = re.compile(r"\s*(?:[A-Za-z_]\w*=\S*\s+)*")
 
 
@@ -135,6 +137,8 @@ def _is_special(text: str, at: int, quote: str) -> bool:
 
 def _with_exec(text: str) -> str:
     """Put `exec` before the last command, where it is a simple one."""
+    if _NEEDS_SHELL.search(text):
+        return text
     masked = _MASKED.sub(lambda found: "x" * len(found[0]), text)
     masked = "".join(masked[at] if quote == "" else "x" for at, quote in _with_gaps(masked))
     start = max((found.end() for found in _SEQUENCE.finditer(masked)), default=0)

@@ -59,6 +59,10 @@ class TestParse:
             "prog || exit 1",
             "a;",
             "exec prog $X",
+            "trap 'rm -f x.pid' EXIT; prog $X",
+            "alias p=prog; p $X",
+            "go() { prog $X; }; go $Y",
+            "go ( ) { prog $X; }\ngo",
         ],
     )
     def test_exec_is_left_out_where_it_would_change_the_meaning(self, line: str) -> None:
