@@ -30,6 +30,7 @@ INTERPRETERS = {
     ".sh": "bash", ".rb": "ruby", ".php": "php", ".pl": "perl", ".coffee": "coffee",
 }  # fmt: skip
 MAX_REPLICAS = 256
+_LOOKED_AT_BYTES = 512
 STOP_SIGNAL = "SIGINT"  # pm2's own, where PM2_KILL_SIGNAL is not set
 
 _LOGS = (
@@ -96,7 +97,7 @@ class App:
             raise wrong_value(path, self._where, value, expected="a table with a `script`")
         self._app: dict[str, Any] = {key: item for key, item in value.items() if item is not None}
         script = self._text("script") or self._text("exec")
-        if not script:
+        if not script.strip():
             raise malformed(path, "It has no `script`", at=self._where, fix="Name the file or program to run")
         self._script = script
         self.name = self._text("name") or PurePosixPath(script.split()[0]).stem
@@ -148,17 +149,37 @@ class App:
     def _words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         args = self._list("args")
         if " " in self._script and not args and not (self._folder_path() / self._script).exists():
-            return parse(self._script).words, ()  # pm2 hands such a line to a shell
+            return parse(self._script).words, self._without_options()  # pm2 hands such a line to a shell
         interpreter = self._text("interpreter") or self._text("exec_interpreter")
         options = (*self._list("interpreter_args"), *self._list("node_args"))
         remarks: tuple[str, ...] = ()
         if not interpreter:
-            interpreter = INTERPRETERS.get(PurePosixPath(self._script).suffix, "none")
-            if interpreter == "bun":
-                remarks = ("pm2 runs TypeScript with bun; write another program where you have another.",)
+            interpreter, remarks = self._interpreter()
         if interpreter == "none":
-            return (self._own_program(), *args), remarks
+            return (self._own_program(), *args), (*remarks, *self._without_options())
         return (interpreter, *options, self._script, *args), remarks
+
+    def _interpreter(self) -> tuple[str, tuple[str, ...]]:
+        known = INTERPRETERS.get(PurePosixPath(self._script).suffix)
+        if known == "bun":
+            return known, ("pm2 runs TypeScript with bun; write another program where you have another.",)
+        if known:
+            return known, ()
+        if self._is_text_file():
+            return "node", ("pm2 runs text files with node; write another program where you have another.",)
+        return "none", ()
+
+    def _is_text_file(self) -> bool:
+        try:
+            with (self._folder_path() / self._script).open("rb") as file:
+                return b"\0" not in file.read(_LOOKED_AT_BYTES)
+        except OSError:
+            return False
+
+    def _without_options(self) -> tuple[str, ...]:
+        given = [key for key in ("interpreter_args", "node_args") if self._list(key)]
+        why = "there is no interpreter that they are for"
+        return (not_carried_over(", ".join(given), why),) if given else ()
 
     def _own_program(self) -> str:
         # Without a slash it would be looked for on the PATH.

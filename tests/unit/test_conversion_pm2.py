@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,14 @@ def one(folder: Path, **app: Any) -> ComponentSpec:
     _, result = imported_text("pm2", folder, text, name="pm2.json")
     (spec,) = components(result).values()
     return spec
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process still does something: one that nobody reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @needs_node
@@ -80,6 +91,33 @@ class TestJavaScriptExample:
         with pytest.raises(ConfigError, match=r"did not end within 0.5 s"):
             evaluate(tmp_path / "x.cjs", deadline_s=0.5)
 
+    def test_what_a_script_starts_ends_with_it_when_that_is_given_up(self, tmp_path: Path) -> None:
+        (tmp_path / "x.cjs").write_text(
+            'const child = require("child_process").spawn("sleep", ["60"], {stdio: "inherit"});\n'
+            'require("fs").writeFileSync("pid", String(child.pid)); while (true) {}'
+        )
+        with pytest.raises(ConfigError, match="did not end"):
+            evaluate(tmp_path / "x.cjs", deadline_s=0.5)
+        pid = int((tmp_path / "pid").read_text())
+        deadline = time.monotonic() + 5
+        while is_running(pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_running(pid)
+
+    def test_child_that_inherits_the_output_is_not_waited_for(self, tmp_path: Path) -> None:
+        (tmp_path / "x.cjs").write_text(
+            'const child = require("child_process").spawn("sleep", ["60"], {stdio: "inherit"});\n'
+            "module.exports = {pid: child.pid}"
+        )
+        pid = evaluate(tmp_path / "x.cjs", deadline_s=10)["pid"]
+        os.kill(pid, signal.SIGKILL)
+
+    @pytest.mark.parametrize("value", ["() => 1", "Symbol()"])
+    def test_value_that_is_none_in_json_is_refused(self, value: str, tmp_path: Path) -> None:
+        (tmp_path / "x.cjs").write_text(f"module.exports = {value}")
+        with pytest.raises(ConfigError, match=r"E1002 .*exports nothing that could be written as JSON"):
+            evaluate(tmp_path / "x.cjs")
+
 
 class TestJsonExample:
     def test_literal_braces_and_values_that_are_no_text(self, tmp_path: Path) -> None:
@@ -120,13 +158,33 @@ class TestCommand:
         assert one(tmp_path, **app).command == words
 
     def test_program_beside_the_file_is_not_looked_for_on_the_path(self, tmp_path: Path) -> None:
-        (tmp_path / "serve").touch()
+        (tmp_path / "serve").write_bytes(b"\x7fELF\0")
         assert one(tmp_path, script="serve").command == ("./serve",)
+
+    @pytest.mark.parametrize(
+        ("content", "command"),
+        [(b"#!/usr/bin/env node\n", ("node", "--x", "bin/www")), (b"\x7fELF\0", ("bin/www",))],
+    )
+    def test_script_without_a_known_ending_is_run_by_node_if_it_is_text(
+        self, content: bytes, command: tuple[str, ...], tmp_path: Path
+    ) -> None:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "www").write_bytes(content)
+        assert one(tmp_path, script="bin/www", node_args="--x").command == command
+
+    @pytest.mark.parametrize(
+        "app", [{"script": "serve"}, {"script": "serve -l 1"}, {"script": "a.js", "interpreter": "none"}]
+    )
+    def test_options_for_no_interpreter_are_told(self, app: dict[str, str], tmp_path: Path) -> None:
+        text = json.dumps({"apps": [{**app, "node_args": "--inspect"}]})
+        converted, _ = imported_text("pm2", tmp_path, text, name="pm2.json")
+        assert "not carried over: node_args (there is no interpreter" in comment(converted.text)
 
     @pytest.mark.parametrize(
         ("app", "said"),
         [
             ({}, r"apps\[0\]. It has no `script`"),
+            ({"script": " "}, r"apps\[0\]. It has no `script`"),
             ({"script": ["a"]}, r"apps\[0\].script is a list. Expected text"),
             ({"script": "a", "instances": "many"}, "instances is 'many'. Expected 1 to 256"),
             ({"script": "a", "kill_timeout": "soon"}, "kill_timeout is 'soon'"),
