@@ -90,7 +90,15 @@ def _parse_json(path: Path, text: str) -> Any:
         _refuse(path, text, exc.msg, line=exc.lineno, column=exc.colno, cause=exc)
 
 
-def _parse_yaml(path: Path, text: str) -> Any:
+def parse_yaml(path: Path, text: str, *, loader: Any = None) -> Any:
+    """Return what a YAML text holds; its keys are texts.
+
+    Args:
+        loader: a class that reads it, PyYAML's SafeLoader by default.
+
+    Raises:
+        ConfigError: it is not well-formed (E1002), or there is no PyYAML (E1006).
+    """
     try:
         import yaml
     except ImportError as exc:
@@ -101,7 +109,7 @@ def _parse_yaml(path: Path, text: str) -> Any:
             code="E1006",
         ) from exc
     try:
-        return _with_text_keys(yaml.safe_load(text))
+        return _with_text_keys(yaml.load(text, Loader=loader or yaml.SafeLoader))
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -141,7 +149,7 @@ def _excerpt(text: str, *, line: int, column: int) -> str:
 
 _PARSERS: dict[str, Callable[[Path, str], Any]] = {
     ".toml": _parse_toml,
-    ".yaml": _parse_yaml,
-    ".yml": _parse_yaml,
+    ".yaml": parse_yaml,
+    ".yml": parse_yaml,
     ".json": _parse_json,
 }

@@ -37,6 +37,7 @@ _KNOWN = {
     "stop_grace_period", "stop_signal", "tty", "working_dir", "extends", "pull_policy", "hostname", "init",
     "develop", "platform",
 }  # fmt: skip
+_TRUE = {"true", "y", "yes", "on", "1"}  # Compose, where it wants a boolean
 _PORT = re.compile(r"(?:.*:)?([^:]+?)(?:/(?:tcp|udp))?", re.DOTALL)
 
 
@@ -87,7 +88,7 @@ class Service:
             env=self._environment(),
             env_file=next(iter(self._env_files()), ""),
             port=self._port(),
-            pty=self._service.get("tty") is True,
+            pty=_as_text(self._service.get("tty", "")) in _TRUE,
             replicas=self._replicas() or 1,
             depends_on=depends_on,
             stop_signal=self._signal(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError
-from control_plane.config.parsing import parse_file
+from control_plane.config.parsing import parse_file, parse_yaml
 
 
 def read_text(path: Path) -> str:
@@ -35,7 +35,8 @@ def read_tree(path: Path) -> Any:
     """
     from importlib.util import find_spec
 
-    if path.suffix.lower() in (".yaml", ".yml") and find_spec("yaml") is None:
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")
+    if is_yaml and find_spec("yaml") is None:
         raise ConfigError(
             f"cannot read {path.name}",
             why="It is YAML, and PyYAML is not installed",
@@ -43,7 +44,11 @@ def read_tree(path: Path) -> Any:
             code="E1006",
         )
     try:
-        return parse_file(path)
+        if not is_yaml:
+            return parse_file(path)
+        from control_plane.conversion.yaml12 import Loader
+
+        return parse_yaml(path, read_text(path), loader=Loader)
     except RecursionError as exc:
         raise ConfigError(f"{path.name} is nested too deeply", code="E1002") from exc
 

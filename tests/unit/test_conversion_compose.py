@@ -21,6 +21,33 @@ def one(folder: Path, **service: Any) -> ComponentSpec:
     return components(result)["x"]
 
 
+class TestYaml:
+    def test_plain_text_is_read_as_compose_does(self, tmp_path: Path) -> None:
+        text = (
+            "services:\n  x:\n    command: run\n    tty: yes\n    ports: [8000:22]\n    restart: no\n"
+            "    environment:\n      DEBUG: on\n      COUNTRY: NO\n      START: 12:30:00\n"
+            "      DAY: 2024-01-02\n      OCTAL: 0123\n      MODE: 0o17\n      BIG: 1_000\n"
+            "      BOTH: true\n      HALF: 0.5\n"
+        )
+        _, result = imported_text("compose", tmp_path, text, name="compose.yaml")
+        found = components(result)["x"]
+        assert (found.port, found.pty, found.restart.policy) == (22, True, "never")
+        assert found.env == {
+            "DEBUG": "on", "COUNTRY": "NO", "START": "12:30:00", "DAY": "2024-01-02", "OCTAL": "0123",
+            "MODE": "15", "BIG": "1_000", "BOTH": "true", "HALF": "0.5",
+        }  # fmt: skip
+
+    def test_tags_that_are_compose_s_own_are_passed_over(self, tmp_path: Path) -> None:
+        text = (
+            "x-env: &env {A: 1}\nservices:\n  x:\n    command: !override [run, !x 1]\n"
+            "    environment: !override\n      <<: *env\n      B: !reset null\n      C: !x 'null'\n"
+        )
+        _, result = imported_text("compose", tmp_path, text, name="compose.yaml")
+        found = components(result)["x"]
+        assert found.command == ("run", "1")
+        assert found.env == {"A": "1", "B": "", "C": "null"}
+
+
 class TestExample:
     def test_services_with_a_command_become_components(self, tmp_path: Path) -> None:
         _, result = imported("compose", shop(tmp_path) / "compose.yaml")
@@ -148,7 +175,7 @@ class TestMalformed:
         ("text", "said"),
         [
             ("services: [", "E1002 c.yaml is not valid YAML. Line 1"),
-            ("services:\n  a: {command: x}\n  b: !reset {}\n", "E1002 c.yaml is not valid YAML. Line 3"),
+            ("services:\n  a: {command: x}\n  b: {]\n", "E1002 c.yaml is not valid YAML. Line 3"),
             ("version: '3'\n", "nothing to run"),
             ("services: [a]\n", "services is a list"),
             ("services: {a: run}\n", "services.a is 'run'. Expected a table"),
