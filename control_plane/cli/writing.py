@@ -64,7 +64,7 @@ def print_text(text: str) -> None:
     Raises:
         ConfigError: it cannot be written (E1012).
     """
-    _encoded(text, "it")
+    _encoded(text, "the text")
     sys.stdout.write(text)
 
 

@@ -79,7 +79,7 @@ def _dumped(tree: Any) -> str:
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
         # What may be a number in YAML 1.1 or 1.2 is quoted, whichever is read.
-        style = "|" if "\n" in value else '"' if re.match(r"[-+.~\d]", value) else None
+        style = "|" if "\n" in value else '"' if re.match(r"[-+.]*\d|~", value) else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
