@@ -179,6 +179,32 @@ class TestFastApi:
             logs = (made.home / "logs" / "shop-1.out.log").read_text()
             assert "the shop has closed its books" in logs
 
+    def test_ways_to_run_it_are_compared_and_auto_goes_by_that(self, tmp_path: Path) -> None:
+        beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with backend(self.FOLDER / "ctl.toml", env={"PATH": beside, "PORT": str(port)}) as made:
+            ways = ("single", "multi", "legacy", "--url", f"http://127.0.0.1:{port}", "--path", "/items")
+            done = made.ctl("compare", *ways, "--runs", "1", "--idle", "0.5", "--requests", "20", "--json")
+            assert done.returncode == 0, done.stdout + done.stderr
+            found = json.loads(done.stdout)
+            assert [each["way"] for each in found["figures"]] == ["single", "multi", "legacy"]
+            for each in found["figures"]:
+                assert (each["failed_launches"], each["failed_requests"]) == (0, 0), each
+                assert each["memory_mb"] > 10
+                assert each["start_s"] > 0.1
+                assert each["p50_ms"] > 0
+            assert found["recommended"] == "single"
+
+            plan = made.ctl("launch", "--mode", "auto", "--dry-run").stdout
+            assert plan.startswith("shop in single mode (auto: by the comparison of ")
+            made.assert_nothing_left()
+
+            refused = made.ctl("compare", "singel")
+            assert refused.returncode == 2
+            assert "E1009 unknown way 'singel'. Did you mean 'single'" in refused.stderr
+
     @both_modes
     def test_its_streams_end_at_the_stop_and_its_lifespan_after_them(self, mode: str) -> None:
         with backend(self.FOLDER / "ctl.toml") as made:

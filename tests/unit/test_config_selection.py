@@ -138,3 +138,11 @@ def test_names_come_as_people_and_scripts_write_them(text: str) -> None:
 def test_what_is_no_list_of_names_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError):
         names(text)
+
+
+def test_auto_goes_by_the_last_comparison_but_for_a_bus_in_memory() -> None:
+    told = (Mode.HYBRID, "by the comparison")
+    known: dict[str, Any] = {"is_tty": True, "environ": {"CI": "1"}, "compared": told}
+    assert resolve_mode(Mode.AUTO, **known) == (Mode.HYBRID, "auto: by the comparison")
+    assert resolve_mode(Mode.AUTO, bus_url="memory://", **known)[0] is Mode.SINGLE
+    assert resolve_mode(Mode.MULTI, **known) == (Mode.MULTI, "as configured")
