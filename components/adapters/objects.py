@@ -44,6 +44,7 @@ class ObjectAdapter:
         self._blocks = not inspect.iscoroutinefunction(self._run)
         self._stop = self._stop_method(spec.stop)
         self._ended = asyncio.Event()
+        self._has_failed = False
         self._stopping = False
 
     async def startup(self) -> None:
@@ -56,9 +57,11 @@ class ObjectAdapter:
         try:
             await self._until_started()
         except BaseException:
-            # It may go on in a thread; a second one of it must not run beside it.
-            with contextlib.suppress(Exception):
-                await self.shutdown()
+            if not self._ended.is_set():
+                # It may go on in a thread; a second one of it must not run beside it.
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(RETURN_TIMEOUT_S):
+                        await self.shutdown()
             raise
 
     async def shutdown(self) -> None:
@@ -86,11 +89,11 @@ class ObjectAdapter:
     async def _live(self) -> None:
         try:
             await self._call(self._run)
-        except asyncio.CancelledError:
-            if self._stopping:  # as a stop that cancels has it
-                self._ended.set()
+        except BaseException:
+            self._has_failed = True
             raise
-        self._ended.set()
+        finally:
+            self._ended.set()
         if self._name not in MAY_RETURN and not self._stopping:
             self._context.finish()
 
@@ -102,6 +105,8 @@ class ObjectAdapter:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLED_S):
                 await self._ended.wait()
+        if self._has_failed:
+            await asyncio.Event().wait()  # the task group is about to say so, and ends this wait
 
     async def _is_ready(self) -> bool:
         if self._ended.is_set():

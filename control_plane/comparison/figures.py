@@ -52,7 +52,9 @@ def compared(trials: Sequence[Trial]) -> Comparison:
         return Comparison(figures, "", "no way came about without a failure")
     best = min(sized, key=lambda each: each.memory_mb or 0.0)
     beats = [_beats(best, other) for other in sized if other is not best]
-    return Comparison(figures, best.way, "; ".join(beats) or "no other one came about without a failure")
+    beats += [f"{slow.way} is too slow ({slow.p50_ms:.1f} ms)" for slow in sound if slow not in fast]
+    beats += [f"{bad.way} failed" for bad in figures if bad not in sound]
+    return Comparison(figures, best.way, "; ".join(beats) or "nothing else was tried")
 
 
 def _figures(way: str, trials: Sequence[Trial]) -> Figures:

@@ -17,11 +17,15 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from contracts.errors import ExitCode
+
 LEGACY = "legacy"
 SETTLE_S = 1.0
 LOOK_S = 0.02
 REQUEST_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 120.0
+# On top of a launch's own deadline, and of the time that it takes to stop again.
+LAUNCH_MARGIN_S = 180.0
 BYTES_PER_MB = 1e6
 
 
@@ -77,17 +81,25 @@ def try_once(
     """
     with tempfile.TemporaryDirectory(prefix="ctl-compare-", dir="/tmp") as home:
         launch = _Launch(Way(way), config, Path(home))
-        began_s = time.monotonic()
-        error = launch.start(timeout_s)
-        if not error and url and way == LEGACY:
-            error = _until_answered(url, path, timeout_s)  # programs that say nothing of themselves
-        start_s = time.monotonic() - began_s
         try:
-            if error:
-                return Trial(way, error=error)
-            return _looked_at(launch, start_s, idle_s=idle_s, requests=requests, path=path, url=url)
+            trial = _tried(launch, idle_s=idle_s, requests=requests, path=path, url=url, timeout_s=timeout_s)
+        except (subprocess.TimeoutExpired, ValueError, KeyError, psutil.Error) as exc:
+            trial = Trial(way, error=f"it could not be measured: {exc}")
         finally:
-            launch.stop()
+            stopped = launch.stop()
+        return trial if stopped or trial.error else Trial(way, error="it could not be stopped")
+
+
+def _tried(launch: _Launch, *, idle_s: float, requests: int, path: str, url: str, timeout_s: float) -> Trial:
+    way = launch.way.name
+    began_s = time.monotonic()
+    error = launch.start(timeout_s)
+    if not error and url and way == LEGACY:
+        error = _until_answered(url, path, timeout_s)  # programs that say nothing of themselves
+    if error:
+        return Trial(way, error=error)
+    start_s = time.monotonic() - began_s
+    return _looked_at(launch, start_s, idle_s=idle_s, requests=requests, path=path, url=url)
 
 
 class _Launch:
@@ -105,7 +117,12 @@ class _Launch:
     def start(self, timeout_s: float) -> str:
         """Return why it did not get ready, or an empty text."""
         done = self._ctl(
-            "launch", "--detach", "--timeout", f"{timeout_s:g}", *self.way.options, timeout_s=timeout_s + 60
+            "launch",
+            "--detach",
+            "--timeout",
+            f"{timeout_s:g}",
+            *self.way.options,
+            timeout_s=timeout_s + LAUNCH_MARGIN_S,
         )
         said = (done.stderr or done.stdout).strip().splitlines()
         return "" if done.returncode == 0 else (said or [f"exit code {done.returncode}"])[-1]
@@ -114,8 +131,13 @@ class _Launch:
         status: Mapping[str, Any] = json.loads(self._ctl("status", "--json", timeout_s=30).stdout)
         return status
 
-    def stop(self) -> None:
-        self._ctl("stop", timeout_s=STOP_TIMEOUT_S)
+    def stop(self) -> bool:
+        """Stop what there is; tell whether nothing is left."""
+        try:
+            code = self._ctl("stop", timeout_s=STOP_TIMEOUT_S).returncode
+            return code in (ExitCode.DONE, ExitCode.NO_CONTROL_PLANE)
+        except subprocess.TimeoutExpired:
+            return False
 
     def _ctl(self, verb: str, *arguments: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -133,12 +155,14 @@ def _looked_at(
     launch: _Launch, start_s: float, *, idle_s: float, requests: int, path: str, url: str
 ) -> Trial:
     status = launch.status()
-    processes = _tree(int(status["control_plane"]["pid"]))
     time.sleep(SETTLE_S)  # what a start leaves behind is no part of idling
+    processes = _tree(int(status["control_plane"]["pid"]))
     before_s = _cpu_s(processes)
     time.sleep(idle_s)
     cpu_percent = (_cpu_s(processes) - before_s) / idle_s * 100
     memory_mb = sum(map(_memory_mb, processes))
+    if not launch.status()["ready"]:
+        return Trial(launch.way.name, error="it was not ready any more when it was looked at")
     at = str(status["gateway"]["url"]) or url
     latencies, failed = _ask(at, path, requests) if at else ((), 0)
     return Trial(launch.way.name, start_s, memory_mb, cpu_percent, latencies, failed)
@@ -159,21 +183,13 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 def _cpu_s(processes: list[psutil.Process]) -> float:
-    return float(sum(times.user + times.system for each in processes if (times := _times(each))))
-
-
-def _times(process: psutil.Process) -> Any:
-    try:
-        return process.cpu_times()
-    except psutil.Error:
-        return None
+    """Return the processor's time of all of them; whoever has died since is an error, and no saving."""
+    times = [process.cpu_times() for process in processes]
+    return float(sum(each.user + each.system for each in times))
 
 
 def _memory_mb(process: psutil.Process) -> float:
-    try:
-        found = process.memory_full_info()
-    except psutil.Error:
-        return 0.0
+    found = process.memory_full_info()
     # RSS counts what processes share once for each of them; PSS, which only Linux has, once for all.
     return float(getattr(found, "pss", found.rss)) / BYTES_PER_MB
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from contracts.errors import ConfigError
-from contracts.specs import ComponentSpec, Settings
+from contracts.specs import GATEWAY, BusSpec, ComponentSpec, Settings
 
 
 def as_before(settings: Settings, project: Path) -> Settings:
     """Return the settings of a launch of the legacy commands.
 
     Raises:
-        ConfigError: there are none (E1010).
+        ConfigError: there are none, or one has the name of our gateway (E1010).
     """
     commands = settings.legacy.commands
     if not commands:
@@ -25,12 +25,20 @@ def as_before(settings: Settings, project: Path) -> Settings:
             fix='List them as `[legacy.commands]`, each `name = "command line"`',
             code="E1010",
         )
+    if GATEWAY in commands:
+        raise ConfigError(
+            f"a legacy command is called '{GATEWAY}'",
+            why="That is the name of our own gateway, which takes no part",
+            fix="Give it another name, such as 'api'",
+            code="E1010",
+        )
     programs = {
         # Each may have a port of its own, of which nobody has told us.
         name: ComponentSpec(name=name, command=_words(command), cwd=str(project), exclusive=True)
         for name, command in commands.items()
     }
-    return settings.model_copy(update={"components": programs, "profiles": {}, "groups": {}})
+    without = {"profiles": {}, "groups": {}, "bus": BusSpec(url="memory://")}
+    return settings.model_copy(update={"components": programs, **without})
 
 
 def _words(command: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def _component_status(state: State, name: str, replicas: list[ReplicaStatus]) ->
         name=name,
         desired="stopped" if is_down_wanted(state, name) else "running",
         state=_component_state(state, name, replicas),
-        prefix=wanted.spec.prefix,
+        prefix=wanted.spec.address,
         depends_on=wanted.spec.depends_on,
         replicas=tuple(replicas),
     )

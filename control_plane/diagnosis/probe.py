@@ -64,7 +64,7 @@ def _taken_for(target: Any, spec: ComponentSpec) -> dict[str, Any]:
 def _facts(kind: Kind, spec: ComponentSpec) -> Iterator[str]:
     match kind:
         case Kind.ASGI | Kind.WSGI:
-            yield f"served under {spec.prefix}" + (", which it does not see" if spec.strip_prefix else "")
+            yield f"served under {spec.address}" + (", which it does not see" if spec.strip_prefix else "")
             yield _health_of_app(spec)
         case Kind.OBJECT | Kind.LAUNCHER:
             yield from _life(spec)
@@ -95,7 +95,7 @@ def _life(spec: ComponentSpec) -> Iterator[str]:
 def _program(spec: ComponentSpec) -> Iterator[str]:
     yield "a process of its own in every mode"
     if spec.port is not None:
-        yield f"{spec.prefix} leads to its port{f' {spec.port}' if spec.port else ', which it is told'}"
+        yield f"{spec.address} leads to its port{f' {spec.port}' if spec.port else ', which it is told'}"
     yield f"asked to end by {spec.stop_signal}, killed after {spec.grace_period_s:g} s"
 
 

@@ -84,7 +84,9 @@ class Caller:
     ) -> CallResponse:
         host, prefix = split_address(endpoint.prefix)
         full_path = prefix.rstrip("/") + "/" + path.lstrip("/")
-        headers = {**headers, "host": host} if host else headers
+        if host:
+            others = {name: value for name, value in headers.items() if name.lower() != "host"}
+            headers = {"host": host, **others}
         if endpoint.app is not None:
             return await _call_in_process(endpoint, method, full_path, headers, body)
         return await self._call_remote(endpoint, method, full_path, headers, body)
@@ -139,7 +141,10 @@ async def _call_in_process(
         "raw_path": quote(path, safe="/%:@!$&'()*+,;=~").encode(),
         "root_path": "",
         "query_string": query.encode(),
-        "headers": [(b"host", b"localhost"), *((k.lower().encode(), v.encode()) for k, v in headers.items())],
+        "headers": [
+            *([] if "host" in map(str.lower, headers) else [(b"host", b"localhost")]),
+            *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+        ],
         "client": None,
         "server": None,
     }

@@ -40,7 +40,11 @@ BROKEN_DECLARATIONS = {
     "module not found": ("nowhere.to_be_found:Thing", "E2002", "nowhere"),
     "attribute missing": ("tests.support.samples:Goood", "E2003", "Did you mean 'Good'"),
     "no component": ("tests.support.samples:NUMBER", "E2005", "is nothing that can be hosted"),
-    "factory of no component": ("tests.support.samples:makes_a_number", "E2005", "is nothing that can be hosted"),
+    "factory of no component": (
+        "tests.support.samples:makes_a_number",
+        "E2005",
+        "is nothing that can be hosted",
+    ),
 }
 
 

@@ -21,7 +21,7 @@ use = "tests.support.estate:create_shop"
 prefix = "/"
 
 [components.asks]
-use = "tests.support.samples:Good"
+use = "tests.support.estate:AsksTheShop"
 """
 
 
@@ -47,6 +47,7 @@ def test_a_request_belongs_to_whom_its_host_belongs(mode: str, tmp_path: Path) -
             assert asked(url, "/stock", host)[0] == 404
             assert asked(url, "/-/health", host) == (200, {"status": "ok"})
 
+        assert asked(url, "/agents/asks/stock", "localhost")[1]["stock"] == 7
         assert asked(url, "/openapi.json", "shop.localhost")[1]["info"]["title"] == "FastAPI"
         paths = asked(url, "/openapi.json", "localhost")[1]["paths"]
         assert "/title" in paths

@@ -178,6 +178,12 @@ class TestObjects:
             await started(running, S.FAILED)
             assert HAPPENED == ["blocked to the end"]
 
+    async def test_a_start_that_raises_has_nothing_to_stop(self, tmp_path: Path) -> None:
+        async with hosting(tmp_path, existing("Raises")) as running:
+            await started(running, S.FAILED)
+            assert "ConnectionError: the queue is away" in str(running.host.replicas["it-1"].error)
+            assert HAPPENED == []
+
     async def test_a_ready_that_it_does_not_have_is_named(self, tmp_path: Path) -> None:
         async with hosting(tmp_path, existing("Connects", ready="tones")) as running:
             await started(running, S.FAILED)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from faststream import FastStream
 from faststream.redis import RedisBroker
 
@@ -176,6 +176,17 @@ async def copies(source: str, target: str, limit: int) -> None:
     HAPPENED.append(f"copied {limit} from {source} to {target}")
 
 
+class Raises:
+    """Its start fails, and its stop would wait for ever."""
+
+    async def start(self) -> None:
+        raise ConnectionError("the queue is away")
+
+    async def stop(self) -> None:
+        HAPPENED.append("stopping")
+        await asyncio.Event().wait()
+
+
 class NeverReturns:
     """It does not end when it is told to."""
 
@@ -257,6 +268,29 @@ def make_stream(url: str) -> FastStream:
         HAPPENED.append("stream stopped")
 
     return stream
+
+
+class AsksTheShop:
+    """A component of ours that calls one at a host of its own."""
+
+    def __init__(self, context: ComponentContext) -> None:
+        self._context = context
+
+    async def startup(self) -> None: ...
+
+    async def shutdown(self) -> None: ...
+
+    def health_check(self) -> dict[str, Any]:
+        return {"status": "ok"}
+
+    def get_routes(self) -> APIRouter:
+        router = APIRouter()
+        router.add_api_route("/stock", self.stock)
+        return router
+
+    async def stock(self) -> Any:
+        answer = await self._context.call("shop", "GET", "/stock", headers={"Host": "elsewhere"})
+        return answer.json()
 
 
 class Odd:

@@ -51,6 +51,12 @@ def test_what_is_small_and_not_sound_is_not_recommended(worse: dict[str, Any]) -
     assert compared([trial("single", 50, **worse), trial("multi", 250)]).recommended == "multi"
 
 
+def test_what_is_not_recommended_is_told_why() -> None:
+    slow, bad = trial("single", 50, latencies_ms=(10.0,) * 100), Trial("hybrid", error="no")
+    found = compared([slow, trial("multi", 300, latencies_ms=(2.0,) * 100), bad])
+    assert (found.recommended, found.why) == ("multi", "single is too slow (10.0 ms); hybrid failed")
+
+
 def test_where_nothing_came_about_nothing_is_recommended() -> None:
     found = compared([Trial("single", error="no"), Trial("multi", error="no")])
     assert (found.recommended, found.why) == ("", "no way came about without a failure")

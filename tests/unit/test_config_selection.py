@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.errors import ConfigError
-from contracts.specs import ComponentSpec, Mode, ProfileSpec, Settings
+from contracts.specs import BusSpec, ComponentSpec, LegacySpec, Mode, ProfileSpec, Settings
 from control_plane.cli.values import names
 from control_plane.config import resolve_mode, select
+from control_plane.config.legacy import as_before
 
 
 def settings() -> Settings:
@@ -146,3 +148,24 @@ def test_auto_goes_by_the_last_comparison_but_for_a_bus_in_memory() -> None:
     assert resolve_mode(Mode.AUTO, **known) == (Mode.HYBRID, "auto: by the comparison")
     assert resolve_mode(Mode.AUTO, bus_url="memory://", **known)[0] is Mode.SINGLE
     assert resolve_mode(Mode.MULTI, **known) == (Mode.MULTI, "as configured")
+
+
+def test_the_way_back_needs_no_bus_and_none_of_our_names(tmp_path: Path) -> None:
+    made = settings().model_copy(
+        update={
+            "bus": BusSpec(url="redis://away"),
+            "legacy": LegacySpec(commands={"api": "uvicorn a:b", "agents": ("python", "-m", "agents")}),
+        }
+    )
+    before = as_before(made, tmp_path)
+    assert before.bus.url == "memory://"
+    commands = {name: spec.command for name, spec in before.components.items()}
+    assert commands == {"api": ("sh", "-c", "uvicorn a:b"), "agents": ("python", "-m", "agents")}
+
+    for commands_of_before, said in (
+        ({}, "there are no commands"),
+        ({"gateway": "x"}, "is called 'gateway'"),
+    ):
+        wrong = made.model_copy(update={"legacy": LegacySpec(commands=commands_of_before)})
+        with pytest.raises(ConfigError, match=said):
+            as_before(wrong, tmp_path)

@@ -25,6 +25,7 @@ ctl compare legacy single --url http://127.0.0.1:8000 --path /items
 ctl compare single multi hybrid --runs 5 --json
 """
 WAYS = ("single", "multi", "hybrid", "legacy")
+OURS = {"single", "multi", "hybrid"}
 DEFAULT_WAYS = ("single", "multi")
 HEADERS = ("WAY", "LAUNCHES", "FAILED", "READY", "MEMORY", "IDLE CPU", "P50", "P99", "FAILED REQUESTS")
 
@@ -77,16 +78,17 @@ def run(args: argparse.Namespace) -> int:
                 )
             )
     comparison = compared(trials)
-    home = RuntimeDir.open(loaded.project, os.environ).home
-    remember(home, comparison, clock.utc_now())
+    decides = bool(comparison.recommended) and len(OURS & set(ways)) > 1
+    if decides:
+        remember(RuntimeDir.open(loaded.project, os.environ).home, comparison, clock.utc_now())
     if args.json:
         print_json(asdict(comparison))
     else:
-        print("\n".join(_lines(comparison, no_color=args.no_color)))
+        print("\n".join(_lines(comparison, decides=decides, no_color=args.no_color)))
     return ExitCode.DONE if comparison.recommended else ExitCode.FAILED
 
 
-def _lines(comparison: Comparison, *, no_color: bool) -> Iterator[str]:
+def _lines(comparison: Comparison, *, decides: bool, no_color: bool) -> Iterator[str]:
     style = style_of(sys.stdout, no_color=no_color)
     yield from table(HEADERS, [_row(figures) for figures in comparison.figures], style)
     yield ""
@@ -95,7 +97,7 @@ def _lines(comparison: Comparison, *, no_color: bool) -> Iterator[str]:
             yield f"{figures.way}: {style.harmless(figures.error)}"
     best = comparison.recommended
     yield f"{style.paint(best, 'bold')}: {comparison.why}" if best else comparison.why
-    if best and best != "legacy":
+    if decides and best in OURS:
         yield "`ctl launch --mode auto` goes by this from now on"
 
 
