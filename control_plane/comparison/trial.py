@@ -116,14 +116,8 @@ class _Launch:
 
     def start(self, timeout_s: float) -> str:
         """Return why it did not get ready, or an empty text."""
-        done = self._ctl(
-            "launch",
-            "--detach",
-            "--timeout",
-            f"{timeout_s:g}",
-            *self.way.options,
-            timeout_s=timeout_s + LAUNCH_MARGIN_S,
-        )
+        told = ("--detach", "--timeout", f"{timeout_s:g}", *self.way.options)
+        done = self._ctl("launch", *told, timeout_s=timeout_s + LAUNCH_MARGIN_S)
         said = (done.stderr or done.stdout).strip().splitlines()
         return "" if done.returncode == 0 else (said or [f"exit code {done.returncode}"])[-1]
 

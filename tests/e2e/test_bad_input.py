@@ -39,11 +39,11 @@ def component(name: str, use: str, more: str = "") -> str:
 BROKEN_DECLARATIONS = {
     "module not found": ("nowhere.to_be_found:Thing", "E2002", "nowhere"),
     "attribute missing": ("tests.support.samples:Goood", "E2003", "Did you mean 'Good'"),
-    "no component": ("tests.support.samples:NUMBER", "E2005", "is nothing that can be hosted"),
+    "no component": ("tests.support.samples:NUMBER", "E2005", "is nothing that can be"),
     "factory of no component": (
         "tests.support.samples:makes_a_number",
         "E2005",
-        "is nothing that can be hosted",
+        "is nothing that can be",
     ),
 }
 

@@ -162,10 +162,10 @@ def test_the_way_back_needs_no_bus_and_none_of_our_names(tmp_path: Path) -> None
     commands = {name: spec.command for name, spec in before.components.items()}
     assert commands == {"api": ("sh", "-c", "uvicorn a:b"), "agents": ("python", "-m", "agents")}
 
-    for commands_of_before, said in (
+    for given, said in (
         ({}, "there are no commands"),
         ({"gateway": "x"}, "is called 'gateway'"),
     ):
-        wrong = made.model_copy(update={"legacy": LegacySpec(commands=commands_of_before)})
+        wrong = made.model_copy(update={"legacy": LegacySpec(commands=given)})
         with pytest.raises(ConfigError, match=said):
             as_before(wrong, tmp_path)

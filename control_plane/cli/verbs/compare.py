@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, and print; 1 where no way came about without a failure."""
+    from dataclasses import asdict
+
     from contracts.errors import ConfigError, ExitCode, did_you_mean
     from control_plane.comparison.figures import compared
     from control_plane.comparison.last import remember
