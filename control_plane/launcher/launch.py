@@ -97,7 +97,7 @@ class Launch:
                 await _first_of(self._watch_progress(), ending.asked.wait())
         except TimeoutError as exc:
             raise self._not_ready() from exc
-        if ending.asked.is_set() and not self._again:
+        if ending.asked.is_set() and not self.was_ready:
             raise Interrupted("the launch was interrupted before it was ready")
 
     async def _watch_progress(self) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from typing import Any
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from control_plane.launcher.signals import stop_signals
+from control_plane.launch_options import LaunchOptions
+from control_plane.launcher.launch import Launch
+from control_plane.launcher.signals import Ending, stop_signals
 
 BETWEEN_TWO_LOOPS = """
 import asyncio, os, signal, sys
@@ -40,6 +44,31 @@ def test_a_signal_between_two_event_loops_interrupts_the_second(number: signal.S
         check=True,
     )
     assert done.stdout == "Interrupted\n"
+
+
+@pytest.mark.anyio
+async def test_a_signal_in_the_moment_of_readiness_finds_a_launch_that_is_ready() -> None:
+    """Whoever has read that it is ready, and stops it, has not interrupted a launch."""
+    settled = SimpleNamespace(components=())
+
+    async def changes() -> AsyncIterator[Any]:
+        yield settled
+
+    supervisor = SimpleNamespace(changes=changes, settled=True)
+    reporter = SimpleNamespace(progress=lambda *_: None, ready=lambda *_: ending.ask("SIGINT"))
+    launch = Launch(
+        cast("Any", supervisor),
+        runtime=cast("Any", None),
+        options=LaunchOptions(),
+        reporter=cast("Any", reporter),
+        stop_bound_s=1.0,
+    )
+    ending = Ending()
+
+    await launch._until_settled(ending)
+
+    assert launch.was_ready
+    assert ending.asked.is_set()
 
 
 @pytest.mark.parametrize(("handler", "listens"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
