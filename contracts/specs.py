@@ -13,6 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 # The component that holds the public socket, by its name.
 GATEWAY: Final = "gateway"
 
+# What stands for the component's port in the words of a program.
+PORT_PLACE: Final = "{port}"
+
+# How an object is stopped that does not say so: by the first of these that it has.
+STOP_NAMES: Final = ("stop", "shutdown", "aclose", "close")
+
 # The name of a method or attribute, or none.
 IDENTIFIER: Final = r"^([A-Za-z_]\w*)?$"
 

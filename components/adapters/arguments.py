@@ -10,7 +10,6 @@ from contracts import ComponentContext
 from contracts.errors import ComponentError, did_you_mean
 
 CONTEXT_NAMES = ("context", "ctx")
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def called(target: Callable[..., Any], context: ComponentContext) -> Any:
@@ -40,12 +39,6 @@ def called(target: Callable[..., Any], context: ComponentContext) -> Any:
             raise _refused(context, f"the argument '{each.name}' has no value", target, fix)
     positional = [given.pop(each.name) for each in parameters if each.kind is each.POSITIONAL_ONLY]
     return target(*positional, **given)
-
-
-def required(target: Callable[..., Any]) -> int:
-    """Return how many arguments a call cannot do without."""
-    parameters = inspect.signature(target).parameters.values()
-    return sum(each.default is each.empty and each.kind in _POSITIONAL for each in parameters)
 
 
 def _wants_context(parameter: inspect.Parameter) -> bool:

@@ -6,12 +6,11 @@ The application's routes, middleware and exception handlers stay its own.
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
 
-from components.adapters.asking import SUCCESS, status_of
+from components.asking import answers_well
 from contracts import AsgiApp, ComponentContext
 from contracts.component import AsgiMessage, Receive, Scope, Send
 from contracts.specs import ComponentSpec
@@ -77,8 +76,7 @@ class AsgiAdapter:
     async def health_check(self) -> dict[str, Any]:
         """Ask the application at `health.path`; without one it is well once its startup is complete."""
         path = self._spec.health.path
-        status = await status_of(self._answer, path, root_path=self._root) if path else HTTPStatus.OK
-        return {"status": "ok" if status // 100 == SUCCESS else f"GET {path} answered {status or 'nothing'}"}
+        return {"status": await answers_well(self._answer, path, root_path=self._root) if path else "ok"}
 
     @property
     def _root(self) -> str:

@@ -19,12 +19,11 @@ from components.adapters.arguments import called
 from components.adapters.threads import in_thread
 from contracts import ComponentContext
 from contracts.errors import ComponentError, did_you_mean
-from contracts.specs import ComponentSpec
+from contracts.specs import STOP_NAMES, ComponentSpec
 
 RUN = "start"
 # They may return when all is started.
 MAY_RETURN = (RUN, "start_all")
-STOP_NAMES = ("stop", "shutdown", "aclose", "close")
 # A start that has neither returned nor raised by then goes on until it is stopped.
 SETTLED_S = 0.5
 LOOK_S = 0.02
@@ -109,7 +108,7 @@ class ObjectAdapter:
             await asyncio.Event().wait()  # the task group is about to say so, and ends this wait
 
     async def _is_ready(self) -> bool:
-        if self._ended.is_set():
+        if self._ended.is_set() and not self._has_failed:
             self._must_have(self._ready)
         said = getattr(self._object, self._ready, None)
         if callable(is_set := getattr(said, "is_set", None)):

@@ -16,17 +16,16 @@ from typing import Any
 import psutil
 from fastapi import APIRouter
 
-from components.adapters.asking import SUCCESS, status_of
 from components.adapters.console import Console
 from components.adapters.upstreams import Upstream
+from components.asking import answers_well
 from contracts import AsgiApp, ComponentContext
 from contracts.component import Receive, Scope, Send
 from contracts.errors import ComponentError
 from contracts.problems import nobody_answers, send_problem
-from contracts.specs import ComponentSpec
+from contracts.specs import PORT_PLACE, ComponentSpec
 
 LOCALHOST = "127.0.0.1"
-PORT = "{port}"
 KILLED_TIMEOUT_S = 2.0
 LOOK_S = 0.05
 
@@ -88,12 +87,11 @@ class ProgramAdapter:
         if self._upstream is None:
             return {"status": "ok"}
         if health.path:
-            status = await status_of(self._upstream.answer, health.path)
-            return _status(status // 100 == SUCCESS, f"GET {health.path} answered {status or 'nothing'}")
+            return {"status": await answers_well(self._upstream.answer, health.path)}
         return _status(await self._accepts(), f"nobody listens on port {self._port} yet")
 
     async def _started(self, output: int) -> asyncio.subprocess.Process:
-        command = [part.replace(PORT, str(self._port)) for part in self._spec.command]
+        command = [part.replace(PORT_PLACE, str(self._port)) for part in self._spec.command]
         try:
             return await asyncio.create_subprocess_exec(
                 *command,
@@ -171,7 +169,7 @@ class ProgramAdapter:
     async def _exit_code(self, command: tuple[str, ...]) -> int:
         nowhere = asyncio.subprocess.DEVNULL
         asked = await asyncio.create_subprocess_exec(
-            *(part.replace(PORT, str(self._port)) for part in command),
+            *(part.replace(PORT_PLACE, str(self._port)) for part in command),
             stdin=nowhere,
             stdout=nowhere,
             stderr=nowhere,

@@ -10,9 +10,10 @@ from typing import Any
 
 from fastapi.openapi.docs import get_swagger_ui_html
 
+from components.asking import Reader, get
 from components.gateway.openapi import Document, is_document, merged
 from components.gateway.table import Route
-from contracts.component import AsgiApp, AsgiMessage, Directory, Receive, Scope, Send
+from contracts.component import AsgiApp, Directory, Receive, Scope, Send
 from contracts.errors import ConnectionBroken
 from contracts.problems import RETRY_AFTER_S, nobody_answers, send_problem
 from contracts.routing import routing_path, split_address
@@ -101,48 +102,14 @@ class OwnPages:
 
     async def _document(self, route: Route) -> Document | None:
         """Return a component's own document, if it has one and answers."""
-        reader = _Reader()
+        reader = Reader()
         try:
             async with asyncio.timeout(DOCUMENT_TIMEOUT_S):
-                await self._ask(route, _get(route.prefix.rstrip("/") + OPENAPI), reader.receive, reader.send)
+                await self._ask(route, get(route.prefix.rstrip("/") + OPENAPI), reader.receive, reader.send)
             document = json.loads(reader.body)
         except (TimeoutError, ConnectionBroken, ValueError, RecursionError):
             return None
         return document if reader.status == 200 and is_document(document) else None
-
-
-class _Reader:
-    """The client's side of a request that the gateway itself makes."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.body = b""
-
-    async def receive(self) -> AsgiMessage:
-        await asyncio.Event().wait()  # it stays until it has the answer
-        raise AssertionError("unreachable")
-
-    async def send(self, message: AsgiMessage) -> None:
-        self.status = message.get("status", self.status)
-        self.body += message.get("body", b"")
-
-
-def _get(path: str) -> Scope:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-        "client": None,
-        "server": None,
-        "state": {},
-    }
 
 
 def _not_ready(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator
 
 from contracts.errors import ConfigError, did_you_mean
-from contracts.specs import GATEWAY, ComponentSpec, Mode, Settings
+from contracts.specs import GATEWAY, PORT_PLACE, ComponentSpec, Mode, Settings
 from control_plane.config.problems import unknown_component
 from control_plane.core.graph import find_cycle
 from control_plane.core.placement import ISOLATED
@@ -102,8 +102,6 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
             )
 
 
-PORT = "{port}"
-
 # What means something for one of the two only.
 _FOR_PROGRAMS = ("stop_signal", "pty", "port")
 _FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "pythonpath")
@@ -145,9 +143,9 @@ def _program(name: str, spec: ComponentSpec) -> Iterator[ConfigError]:
             why=str(exc).capitalize(),
             fix=r"Put a backslash before what is meant as it stands, such as \(",
         )
-    if spec.port is None and any(PORT in word for word in (*spec.command, *spec.health.exec)):
+    if spec.port is None and any(PORT_PLACE in word for word in (*spec.command, *spec.health.exec)):
         yield _contradiction(
-            f"components.{name}.command has {PORT}, and there is no port",
+            f"components.{name}.command has {PORT_PLACE}, and there is no port",
             why="It stands for the component's `port`",
             fix="Set `port = 0` for any free one",
         )
@@ -155,7 +153,7 @@ def _program(name: str, spec: ComponentSpec) -> Iterator[ConfigError]:
         yield _contradiction(
             f"components.{name} has port {spec.port} and {spec.replicas} replicas",
             why="Two programs cannot listen on one port",
-            fix=f"Set `port = 0`, and hand it on as `{PORT}` or PORT",
+            fix=f"Set `port = 0`, and hand it on as `{PORT_PLACE}` or PORT",
         )
 
 

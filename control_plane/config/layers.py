@@ -18,16 +18,17 @@ from control_plane.config.problems import KeyPath, unknown_component
 
 COMMAND_LINE = "command line"
 _PREFIX = "CTL_"
-# Said so often, in a hurry, that it has a name of its own.
+# A setting that is changed in a hurry has a shorter variable as well.
 _SHORT = {"CTL_LAUNCHER": ["APP", "LAUNCHER"]}
 
 
 class Layers:
-    """A tree, the overrides put on it so far, and what was wrong with them."""
+    """A tree, the overrides put on it so far, the variables that held some, and what was wrong with them."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.sources: dict[KeyPath, str] = {}
+        self.variables: dict[str, str] = {}
         self.problems: list[ConfigError] = []
 
     def put_environment(self, variables: Mapping[str, str], *, origin: str) -> None:
@@ -40,6 +41,7 @@ class Layers:
                 is_env = path[0] == "components" and path[2:3] == ("env",)
                 value = variables[name] if is_env else parse_value(variables[name])
                 self._put(path, value, source=f"{origin} {name}")
+                self.variables[name] = variables[name]
 
     def put_command_line(self, overrides: Mapping[str, Any]) -> None:
         """Put on dotted keys, such as `app.mode`."""

@@ -66,8 +66,7 @@ def load(
     layers.put_environment(dotenv, origin=".env")
     layers.put_environment(environ, origin="environment")
     layers.put_command_line(overrides or {})
-    variables = {**dotenv, **environ}
-    filling = Interpolation(variables, file_name=file.name, literal=layers.sources)
+    filling = Interpolation({**dotenv, **environ}, file_name=file.name, literal=layers.sources)
     tree = filling.fill(layers.tree)
     if problems := [*layers.problems, *filling.problems]:
         raise combined(problems, file_name=file.name)
@@ -75,14 +74,12 @@ def load(
     if problems := [*problems_of(settings, file_name=file.name), *_not_there(settings, file.name)]:
         raise combined(problems, file_name=file.name)
     sources = {dotted(key): source for key, source in layers.sources.items()}
-    put = {source.rpartition(" ")[2] for source in sources.values()}
-    overriding = {name: value for name, value in variables.items() if name in put}
     return Loaded(
         settings=settings,
         path=file,
         project=file.parent,
         sources=sources,
-        variables={**overriding, **filling.used},
+        variables={**layers.variables, **filling.used},
     )
 
 

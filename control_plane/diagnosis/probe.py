@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import CoplaneError
-from contracts.specs import ComponentSpec, Kind
+from contracts.specs import STOP_NAMES, ComponentSpec, Kind
 from control_plane.diagnosis.findings import Finding
 from control_plane.runtime.environment import is_particular, take_on
 from control_plane.runtime.images import Footprint
@@ -20,7 +20,6 @@ from control_plane.runtime.kinds import find_kind
 from control_plane.runtime.loading import load_target, nothing_to_host, will_be_called
 
 SLOW_S = 2.0
-STOPS = ("stop", "shutdown", "aclose", "close")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -86,7 +85,7 @@ def _life(spec: ComponentSpec) -> Iterator[str]:
     run = spec.run or "start"
     ends = "which may return or go on until it is stopped" if run == "start" else "whose return is its end"
     yield f"started by {run}(), {ends}"
-    stop = f"{spec.stop}()" if spec.stop else f"the first of {', '.join(STOPS)} that it has"
+    stop = f"{spec.stop}()" if spec.stop else f"the first of {', '.join(STOP_NAMES)} that it has"
     yield f"stopped by {stop}"
     ready = f"`{spec.ready}` says so" if spec.ready else "start has returned, or gone on for half a second"
     yield f"ready when {ready}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from contracts.errors import ConfigError
-from contracts.specs import GATEWAY, ComponentSpec
+from contracts.specs import GATEWAY, PORT_PLACE, ComponentSpec
 from control_plane.config import Loaded
 from control_plane.runtime.environment import declared
 
@@ -20,7 +20,6 @@ FILLED = "Variables were filled in as they were when this was written."
 
 FIRST_PORT = 5000  # for programs that Coplane would give any free port, as foreman counts
 PORT_STEP = 100
-PORT = "{port}"
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def _programs(spec: ComponentSpec, first_port: int, taken: set[str]) -> Iterator
 def _program(spec: ComponentSpec, name: str, port: int | None, *, copies: int = 1) -> Process:
     if port is None:
         return Process(name, spec, spec.command, _declared(spec), copies=copies)
-    words = tuple(word.replace(PORT, str(port)) for word in spec.command)
+    words = tuple(word.replace(PORT_PLACE, str(port)) for word in spec.command)
     return Process(name, spec, words, {"PORT": str(port), **_declared(spec)}, port, copies=copies)
 
 
