@@ -11,7 +11,7 @@ from perf.goals import Goal
 _FINDINGS = {
     ("start_s", "multi"): (
         "Imports come first: about 0.45 s until the anchor is forked (pydantic, FastAPI, redis, and 0.1 s "
-        "for our own models), which is nearly the whole start of the floor, and 0.08 s more in the anchor "
+        "for our own models), which is nearly the whole start of the floor, and 0.08 s more in an image "
         "for what only hosts need. Then eleven hosts start on two cores, each with 40 to 50 ms of "
         "processor time; half of it goes to some 4,000 page faults, as a fork shares each page until it "
         "is written to."
@@ -21,7 +21,7 @@ _FINDINGS = {
         "3.5 with its connections and its socket, 2 to 6 with its component's FastAPI application, 2 to 3 "
         "when it consumes and answers. Much of that is no new object, but a page of the image in which a "
         "reference count was written: Python 3.11 has no objects without one. The control plane has 30 "
-        "MB, the anchor 16, Valkey 5."
+        "MB, the anchor 19, its image 15, Valkey 5."
     ),
     ("local_rps", "coplane"): (
         "Of 130 µs a request, 97 are uvicorn's and FastAPI's. Of the rest the gateway takes about 18 "

@@ -37,17 +37,22 @@ def status_lines(status: Status, components: Sequence[Status], style: Style) -> 
 
 
 def replica_states(status: Status) -> dict[str, str]:
-    """Return the state of each replica by its id."""
-    return {replica["id"]: replica["state"] for replica in _replicas(status)}
+    """Return the state of each replica by its id, and what it waits for."""
+    return {replica["id"]: _known_by(replica) for replica in _replicas(status)}
 
 
 def changes(before: Mapping[str, str], status: Status) -> Iterator[str]:
-    """Give one line for each replica whose state is another than in `before`."""
+    """Give one line for each replica that is in another state than `before`, or waits for something else."""
     plain = Style(colour=False)
     for replica in _replicas(status):
-        if before.get(replica["id"]) != replica["state"]:
+        if before.get(replica["id"]) != _known_by(replica):
             reason = f" ({plain.harmless(replica['reason'])})" if replica["reason"] else ""
             yield f"{replica['id']} {replica['state']}{reason}"
+
+
+def _known_by(replica: Status) -> str:
+    state: str = replica["state"]
+    return f"{state} {replica['reason']}" if state == "pending" else state
 
 
 def state_cell(state: str) -> Cell:

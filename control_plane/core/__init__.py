@@ -16,6 +16,7 @@ from control_plane.core.graph import find_cycle, front_first, order
 from control_plane.core.inputs import (
     BusLost,
     BusRecovered,
+    HostDelayed,
     HostExited,
     HostSpared,
     HostSpawned,
@@ -45,6 +46,7 @@ __all__ = [
     "BusRecovered",
     "Conclude",
     "Effect",
+    "HostDelayed",
     "HostExited",
     "HostSpared",
     "HostSpawned",

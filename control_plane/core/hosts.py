@@ -14,9 +14,9 @@ from contracts.messages import (
 )
 from contracts.status import ReplicaState
 from control_plane.core.deadlines import drain_limit_s, spawn_limit_s
-from control_plane.core.inputs import HostExited, HostSpared, HostSpawned, Moment, SpawnFailed
+from control_plane.core.inputs import HostDelayed, HostExited, HostSpared, HostSpawned, Moment, SpawnFailed
 from control_plane.core.questions import host_of, is_given_up, key_of, replicas_of
-from control_plane.core.records import Exit, changed, exited, stopped
+from control_plane.core.records import Exit, changed, exited, move, stopped
 from control_plane.core.sightings import Sighting, from_report, from_transition, observe, with_health
 from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State, Vitals
 from control_plane.core.transitions import LIVE
@@ -32,6 +32,17 @@ def spawned(state: State, event: HostSpawned, at: Moment) -> State:
     if event.host in state.observed.exited_hosts:
         return state  # It ended before the answer to its spawn was told.
     return _adopted(state, event, at)
+
+
+def delayed(state: State, event: HostDelayed, at: Moment) -> State:
+    """Note what the replicas of a host wait for."""
+    return state.with_replicas(
+        {
+            replica: move(record, ReplicaState.PENDING, at, reason=event.why)
+            for replica, record in replicas_of(state, event.host)
+            if record.state is ReplicaState.PENDING
+        }
+    )
 
 
 def ended(state: State, host_id: str, how: Exit, at: Moment) -> State:
@@ -60,7 +71,8 @@ def exit_of(state: State, event: HostExited) -> Exit:
 
 def spawn_failure(event: SpawnFailed) -> Exit:
     """Return how a host that never was ended."""
-    return Exit(str(event.error.get("what") or "its process could not be made"), error=event.error)
+    what, why = event.error.get("what") or "its process could not be made", event.error.get("why")
+    return Exit(f"{what}: {why}" if why else str(what), error=event.error)
 
 
 def _without_host(state: State, replica: str, record: ReplicaRecord, how: Exit, at: Moment) -> ReplicaRecord:

@@ -28,6 +28,14 @@ class HostSpawned:
 
 
 @dataclass(frozen=True)
+class HostDelayed:
+    """A host has no process yet; `why` is what it waits for."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True)
 class SpawnFailed:
     """No process came about; `error` is a `CoplaneError.as_dict()`."""
 
@@ -96,6 +104,7 @@ class Moment:
 
 Internal = (
     HostSpawned
+    | HostDelayed
     | SpawnFailed
     | HostExited
     | HostSpared

@@ -22,6 +22,7 @@ from control_plane.core.effects import Effect
 from control_plane.core.inputs import (
     BusLost,
     BusRecovered,
+    HostDelayed,
     HostExited,
     HostSpared,
     HostSpawned,
@@ -78,6 +79,8 @@ def _internal(state: State, event: Internal, at: Moment) -> State:
     match event:
         case HostSpawned():
             return hosts.spawned(state, event, at)
+        case HostDelayed():
+            return hosts.delayed(state, event, at)
         case SpawnFailed():
             return hosts.ended(state, event.host, hosts.spawn_failure(event), at)
         case HostExited():

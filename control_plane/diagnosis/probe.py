@@ -15,7 +15,7 @@ from contracts.errors import CoplaneError
 from contracts.specs import STOP_NAMES, ComponentSpec, Kind
 from control_plane.diagnosis.findings import Finding
 from control_plane.runtime.environment import is_particular, take_on
-from control_plane.runtime.images import Footprint
+from control_plane.runtime.images.modules import Footprint
 from control_plane.runtime.kinds import find_kind
 from control_plane.runtime.loading import load_target, nothing_to_host, will_be_called
 
@@ -121,7 +121,7 @@ class _Surroundings:
 def _hints(before: _Surroundings, import_s: float) -> Iterator[str]:
     after = _Surroundings()
     if import_s > SLOW_S:
-        yield f"its import takes {import_s:.1f} s, and others wait; not so with `preload = false`"
+        yield f"its import takes {import_s:.1f} s: in one process with others, these wait for it"
     for effect in after.footprint.beyond(before.footprint):
         yield f"importing it {effect}: it is imported by its own host, not before the fork"
     if after.handlers != before.handlers:

@@ -23,6 +23,14 @@ class Exited:
 
 
 @dataclass(frozen=True)
+class Delayed:
+    """A host has no process yet; `why` is what it waits for."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Adopted:
     """A host that ran before this control plane; `replicas` are pairs of id and component."""
 
@@ -33,7 +41,7 @@ class Adopted:
 
 
 class Hosting(Protocol):
-    """Spawns and ends hosts, and tells of their ends."""
+    """Spawns and ends hosts, and tells of their ends and delays."""
 
     @property
     def last_epoch(self) -> int:
@@ -79,6 +87,6 @@ class Hosting(Protocol):
         """Return what the control plane before this one left; empty where there was none."""
         ...
 
-    def events(self) -> AsyncIterator[Exited]:
-        """Iterate over the ends of hosts."""
+    def events(self) -> AsyncIterator[Exited | Delayed]:
+        """Iterate over the ends of hosts, and over what delays their beginnings."""
         ...

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from contracts.specs import GATEWAY, HostSpec
-from control_plane.hosting import Adopted, Exited
+from control_plane.hosting import Adopted, Delayed, Exited
 from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
-from control_plane.runtime.anchor_protocol import HostGone, Stopping
+from control_plane.runtime.anchor_protocol import HostDelayed, HostGone, Stopping
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.remains import Remains
 
@@ -69,8 +69,8 @@ class AnchoredHosting:
         """Return what the control plane before this one left with the anchor."""
         return self._anchor.welcome.memory
 
-    async def events(self) -> AsyncIterator[Exited]:
-        """Iterate over the ends of hosts.
+    async def events(self) -> AsyncIterator[Exited | Delayed]:
+        """Iterate over the ends of hosts, and over what delays their beginnings.
 
         Raises:
             AnchorGone: it has died, or was told to end by somebody else.
@@ -78,6 +78,8 @@ class AnchoredHosting:
         ending = False
         async for event in self._anchor.events():
             ending = ending or isinstance(event, Stopping)
+            if isinstance(event, HostDelayed):
+                yield Delayed(event.host, event.why)
             if not isinstance(event, HostGone):
                 continue
             if self._pids.get(event.host) == event.pid:

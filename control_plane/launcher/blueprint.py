@@ -110,8 +110,8 @@ def anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOptions
         project=str(runtime.project),
         sockets=str(runtime.sockets),
         preload=tuple(
-            (name, spec.use.partition(":")[0])
-            for name, spec in settings.components.items()
+            spec.use.partition(":")[0]
+            for spec in settings.components.values()
             if spec.use and spec.preload and not is_particular(spec)
         ),
         public_fd=public.fileno(),

@@ -1,8 +1,8 @@
 """Starts the anchor: a small process that holds hosts, public socket and Valkey, and outlives the launcher.
 
 It is forked from the launcher before any thread or event loop exists, so that all processes share the
-memory of what was imported. Where a fork is not safe, and after a module that made it unsafe, the
-same process starts over in a new interpreter: its sockets and Valkey stay, no host exists yet.
+memory of what was imported; where a fork is not safe, the same process goes on in a new interpreter. Nothing
+of the users' is ever imported here, see `images`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
-
-from pydantic import Field
 
 from contracts.errors import ExitCode
 from control_plane.runtime import children, clock, host_logging, images, processes
@@ -41,15 +38,10 @@ COMMAND = [sys.executable, "-P", "-m", "control_plane.runtime.anchor"]
 
 
 class Handover(Record):
-    """What the anchor gives itself when it starts over in a new interpreter.
-
-    `unsafe` maps a module to what makes it unsafe to import before a fork.
-    """
+    """What an anchor is given that begins in a new interpreter."""
 
     options: AnchorOptions
     listener_fd: int
-    bus_pid: int | None = None
-    unsafe: dict[str, str] = Field(default_factory=dict)
 
 
 def start_anchor(options: AnchorOptions) -> int:
@@ -170,37 +162,23 @@ def _inherited(handover: Handover) -> list[int]:
 def _serve(handover: Handover) -> None:
     options = handover.options
     runtime = _runtime_of(options)
-    imported_since_ns = time.time_ns()
     _log_to_stderr()
     os.chdir(options.project)
-    bus = EmbeddedValkey(runtime, pid=handover.bus_pid) if options.valkey else None
-    if bus and bus.pid is None:
+    bus = EmbeddedValkey(runtime) if options.valkey else None
+    if bus:
         bus.start(clock.now_s())
-    if _forks():
-        images.import_for_hosts()
-    # Not before: a user's folder can have the name of a module that we import.
-    sys.path.insert(0, options.project)
-    preloaded = images.preload(options.preload if _forks() else (), handover.unsafe)
-    unsafe = {done.module: done.why for done in preloaded if done.outcome == "unsafe"}
-    if unsafe != handover.unsafe:
-        _start_over(
-            handover.model_copy(
-                update={"bus_pid": bus.pid if bus else None, "unsafe": handover.unsafe | unsafe}
-            )
-        )
     images.freeze()
     children.adopt_orphans()
-    if bus:
-        wait_ready(runtime.bus_socket, timeout_s=BUS_READY_TIMEOUT_S, alive=lambda: _runs(bus.pid))
-    Anchor(
+    anchor = Anchor(
         options,
         runtime,
         listener=socket.socket(fileno=handover.listener_fd),
         forks=_forks(),
         bus=bus,
-        preloaded=preloaded,
-        imported_since_ns=imported_since_ns,
-    ).run()
+    )
+    if bus:
+        wait_ready(runtime.bus_socket, timeout_s=BUS_READY_TIMEOUT_S, alive=lambda: _runs(bus.pid))
+    anchor.run()
 
 
 def _runs(pid: int | None) -> bool:

@@ -23,11 +23,8 @@ from control_plane.runtime.anchor_protocol import (
     MAX_ANSWER_BYTES,
     AnchorEvent,
     Answer,
-    BusGone,
-    BusStarted,
     Done,
     Hello,
-    HostGone,
     Lines,
     LineTooLong,
     Refused,
@@ -38,7 +35,6 @@ from control_plane.runtime.anchor_protocol import (
     SignalHost,
     Spawn,
     Spawned,
-    Stopping,
     Welcome,
     read_answer,
     to_line,
@@ -68,7 +64,7 @@ class AnchorClient:
 
     @classmethod
     async def connect(cls, path: Path, *, pid: int, timeout_s: float, epoch: int = 0) -> AnchorClient:
-        """Take control; the anchor answers once it has imported everything.
+        """Take control; the anchor answers once its Valkey does.
 
         Args:
             epoch: the leader's term; an anchor obeys no lower one than it has seen.
@@ -102,13 +98,16 @@ class AnchorClient:
         return self.welcome.public_url
 
     async def spawn(self, spec: HostSpec) -> int:
-        """Start a host; return its process id.
+        """Start a host; return its process id. It may take as long as its components may take to start.
 
         Raises:
             LaunchError: it could not be started, or the anchor is gone (AnchorGone).
             ControlError: the anchor is stopping (E3007).
         """
-        spawned = await self._wire.ask(lambda number: Spawn(id=number, spec=spec), Spawned)
+        limit_s = max((replica.component.startup_timeout_s for replica in spec.replicas), default=0.0)
+        spawned = await self._wire.ask(
+            lambda number: Spawn(id=number, spec=spec), Spawned, timeout_s=limit_s + REQUEST_TIMEOUT_S
+        )
         return spawned.pid
 
     async def signal(self, host: str, signum: int, *, within_s: float | None = None) -> bool:
@@ -259,7 +258,7 @@ class _Wire(asyncio.Protocol):
             self.close()
 
     def _take(self, message: Answer | AnchorEvent) -> None:
-        if isinstance(message, HostGone | BusGone | BusStarted | Stopping):
+        if isinstance(message, AnchorEvent):
             self._events.put_nowait(message)
             if self._events.qsize() >= EVENTS_QUEUED and self._transport is not None:
                 self._transport.pause_reading()

@@ -44,8 +44,8 @@ class Steward(Protocol):
         """
         ...
 
-    def obey(self, request: Request) -> Answer:
-        """Carry out a request.
+    def obey(self, request: Request) -> Answer | None:
+        """Carry out a request; None where it is answered later.
 
         Raises:
             CoplaneError: it cannot be done.
@@ -74,6 +74,11 @@ class Door:
             self._untold.append(event)
         else:
             self._controller.send(event)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer what the controller asked earlier; if it has gone meanwhile, nobody."""
+        if self._controller is not None:
+            self._controller.send(answer)
 
     def close(self) -> None:
         """Stop listening."""
@@ -108,7 +113,8 @@ class Door:
         try:
             request = read_request(line)
             number = request.id
-            guest.send(self._answer(guest, request))
+            if answer := self._answer(guest, request):
+                guest.send(answer)
         except ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False)[0]
             error = ControlError("the anchor does not understand the line", why=str(first["msg"]))
@@ -118,7 +124,7 @@ class Door:
         if guest is self._controller:
             self._tell_untold()
 
-    def _answer(self, guest: Connection, request: Request) -> Answer:
+    def _answer(self, guest: Connection, request: Request) -> Answer | None:
         if isinstance(request, Hello):
             return self._change_controller(guest, request)
         if guest is not self._controller:

@@ -12,7 +12,7 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Sequence
+import time
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -27,8 +27,9 @@ from control_plane.runtime.anchor_protocol import (
     BusStarted,
     Done,
     Hello,
+    HostDelayed,
     HostGone,
-    Preloaded,
+    Refused,
     Remember,
     Request,
     RestartBus,
@@ -40,9 +41,10 @@ from control_plane.runtime.anchor_protocol import (
     Stopping,
     Welcome,
 )
+from control_plane.runtime.images.nursery import Nursery
+from control_plane.runtime.images.process import ImageProcess
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import url_of
-from control_plane.runtime.sources import Sources
 from control_plane.runtime.valkey import EmbeddedValkey
 
 log = logging.getLogger("coplane.anchor")
@@ -73,21 +75,19 @@ class Anchor:
         listener: socket.socket,
         forks: bool,
         bus: EmbeddedValkey | None,
-        preloaded: Sequence[Preloaded],
-        imported_since_ns: int,
     ) -> None:
         self._options = options
         self._runtime = runtime
-        self._forks = forks
         self._bus = bus
-        self._preloaded = tuple(preloaded)
-        self._sources = Sources(runtime.project, read_since_ns=imported_since_ns)
+        self._began_ns = time.time_ns()
         self._entry = children.HostEntry.parse(options.host_entry)
         self._public = None if options.public_fd is None else socket.socket(fileno=options.public_fd)
         self._hosts: dict[str, RunningHost] = {}
         self._memory: dict[str, Any] = {}
-        # What modules started when they were imported, such as helpers of multiprocessing.
-        self._helpers = children.child_pids() - self._bus_pids()
+        # Spawns that are not answered yet, by host.
+        self._asked: dict[str, int] = {}
+        # Who ended while an image may have made hosts that it has not told of.
+        self._unclaimed: dict[int, children.Ended] = {}
         self._sweep_at_s: float | None = None
         # Hosts hold the reading end only, so that its end of file means that we are gone.
         self._lifeline, self._life = os.pipe()
@@ -96,6 +96,9 @@ class Anchor:
         self._wakeup, self._waker = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._door = Door(listener, self._selector, self)
+        self._nursery: Nursery | None = None
+        if forks:
+            self._nursery = Nursery(self, self._selector, options.preload)
 
     # Life.
 
@@ -133,8 +136,10 @@ class Anchor:
         log.info("anchor.ended")
 
     def _release(self) -> None:
-        """Close in a forked host what is the anchor's: but for the lifeline, nothing of it stays open."""
+        """Close in a forked image what is the anchor's, but for what hosts are given."""
         self._door.release()
+        if self._nursery:
+            self._nursery.release()
         self._selector.close()
         self._wakeup.close()
         self._waker.close()
@@ -146,7 +151,8 @@ class Anchor:
         if self._phase is Phase.ENDED:
             return 0.0
         bus_s = self._bus.wake_at_s if self._bus else None
-        all_s = (self._desertion_ends_s(), self._phase_ends_s, self._sweep_at_s, bus_s)
+        import_s = self._nursery.wake_at_s if self._nursery else None
+        all_s = (self._desertion_ends_s(), self._phase_ends_s, self._sweep_at_s, bus_s, import_s)
         due = [at_s for at_s in all_s if at_s is not None]
         return max(0.0, min(due) - clock.now_s()) if due else None
 
@@ -160,6 +166,8 @@ class Anchor:
         """Do what is due, and enter the next phase where this one is over."""
         if self._bus and (pid := self._bus.act(now_s)) is not None:
             self._door.tell(BusStarted(pid=pid))
+        if self._nursery:
+            self._nursery.act(now_s)
         if _due(self._sweep_at_s, now_s):
             self._sweep_at_s = None
             self._kill_orphans()
@@ -181,6 +189,8 @@ class Anchor:
     def _stop(self, reason: str) -> None:
         if self._phase is Phase.SERVING:
             log.info("anchor.stopping", extra={"reason": reason})
+            if self._nursery:
+                self._nursery.close()
             for host in self._hosts.values():
                 os.kill(host.pid, signal.SIGTERM)
             self._enter(Phase.DRAINING, ends_s=clock.now_s() + self._options.stop_timeout_s)
@@ -208,12 +218,14 @@ class Anchor:
             raise LaunchError(
                 "the launch before this one is still stopping", fix="try again in a few seconds", code="E2006"
             )
+        if self._nursery:  # whoever takes over asks for what he wants himself
+            self._nursery.give_up_all()
+        self._asked.clear()
         return Welcome(
             re=hello.id,
             anchor_pid=os.getpid(),
             app=self._options.app,
             hosts=tuple(self._hosts.values()),
-            preload=self._preloaded,
             bus_pid=self._bus.pid if self._bus else None,
             bus_url=self._bus.url if self._bus else "",
             public_fd=self._options.public_fd,
@@ -221,15 +233,15 @@ class Anchor:
             memory=self._memory,
         )
 
-    def obey(self, request: Request) -> Answer:
-        """Carry out a request.
+    def obey(self, request: Request) -> Answer | None:
+        """Carry out a request; None where it is answered later.
 
         Raises:
             CoplaneError: it cannot be done.
         """
         match request:
             case Spawn():
-                return Spawned(re=request.id, pid=self._spawn(request.spec))
+                return self._spawn(request)
             case SignalHost():
                 return Done(re=request.id, in_time=self._signal(request))
             case RestartBus():
@@ -244,33 +256,74 @@ class Anchor:
                 assert_never(request)
         return Done(re=request.id)
 
-    def _spawn(self, spec: HostSpec) -> int:
+    def _spawn(self, request: Spawn) -> Spawned | None:
+        spec = request.spec
         if self._phase is not Phase.SERVING:
             raise ControlError("the anchor is stopping and starts no host any more", code="E3007")
-        if spec.id in self._hosts:
+        if spec.id in self._hosts or (self._nursery and self._nursery.awaits(spec.id)):
             raise LaunchError(f"host '{spec.id}' is running already", code="E2009")
         given = spec.model_copy(update={"lifeline_fd": self._lifeline})
-        changed = self._sources.changed()
+        if self._nursery:
+            self._asked[spec.id] = request.id
+            self._nursery.bear(given)
+            return None
         try:
-            if self._forks and not changed:
-                pid = children.fork_host(given, self._entry, release=lambda: self._release_for(given))
-            else:
-                pid = children.spawn_host(given, self._entry)
+            pid = children.spawn_host(given, self._entry)
         except OSError as exc:
-            raise LaunchError(
-                f"no process could be made for host '{spec.id}'", why=str(exc), code="E2009"
-            ) from exc
-        self._hosts[spec.id] = RunningHost(spec=spec, pid=pid)
-        log.info("host.spawned", extra={"host": spec.id, "host_pid": pid, "changed_file": changed})
-        return pid
+            raise _not_made(spec.id, str(exc)) from exc
+        self._take(given, pid)
+        return Spawned(re=request.id, pid=pid)
 
-    def _release_for(self, spec: HostSpec) -> None:
-        self._release()
+    def _take(self, given: HostSpec, pid: int) -> None:
+        spec = given.model_copy(update={"lifeline_fd": None})
+        self._hosts[spec.id] = RunningHost(spec=spec, pid=pid)
+        log.info("host.spawned", extra={"host": spec.id, "host_pid": pid})
+
+    # What the nursery asks for and tells.
+
+    def fork_image(self, peer: socket.socket, ours: socket.socket) -> int:
+        """Fork a process that lives as an image on this connection, and return its id."""
+
+        def run() -> int:
+            self._release()
+            ours.close()
+            return ImageProcess(
+                peer,
+                project=self._runtime.project,
+                entry=self._entry,
+                release=self._release_public_for,
+                read_since_ns=self._began_ns,
+            ).run()
+
+        return children.fork_companion(run, name="ctl-image")
+
+    def _release_public_for(self, spec: HostSpec) -> None:
         if self._public is not None:
             if spec.public_fd is None:
                 self._public.close()
             else:
                 self._public.detach()
+
+    def born(self, spec: HostSpec, pid: int, *, doomed: bool) -> None:
+        """Take a host that has a process now, which may have ended already."""
+        self._take(spec, pid)
+        if (number := self._asked.pop(spec.id, None)) is not None:
+            self._door.answer(Spawned(re=number, pid=pid))
+        if ended := self._unclaimed.pop(pid, None):
+            self._ended(ended)
+        elif doomed:
+            children.kill_group(pid)
+
+    def stillborn(self, spec: HostSpec, why: str) -> None:
+        """Refuse what had asked for a host that has no process."""
+        if (number := self._asked.pop(spec.id, None)) is not None:
+            self._door.answer(Refused(re=number, error=_not_made(spec.id, why).as_dict()))
+
+    def delayed(self, spec: HostSpec, why: str) -> None:
+        """Tell what a host waits for."""
+        self._door.tell(HostDelayed(host=spec.id, why=why))
+
+    # Signals.
 
     def _signal(self, order: SignalHost) -> bool:
         """Signal a host, if it has not ended; its children are its own to stop, but for SIGKILL.
@@ -280,6 +333,8 @@ class Anchor:
         """
         host = self._hosts.get(order.host)
         if host is None:
+            if self._nursery and self._nursery.awaits(order.host):
+                self._nursery.give_up(order.host)
             return True
         if _due(order.not_after_s, clock.now_s()):
             log.warning("order.expired", extra={"host": order.host, "signal": order.signum})
@@ -314,8 +369,9 @@ class Anchor:
                 )
                 self._sweep_in(SWEEP_DELAY_S)
                 return
-        # An orphan or a helper: what it leaves behind is ours now.
-        self._helpers.discard(ended.pid)
+        if self._nursery and not self._nursery.ended(ended.pid) and self._nursery.is_bearing:
+            self._unclaimed[ended.pid] = ended
+        # An image or an orphan: what it leaves behind is ours now.
         self._sweep_in(0.0)
 
     def _sweep_in(self, delay_s: float) -> None:
@@ -327,7 +383,12 @@ class Anchor:
 
         Children of these become ours when they are reaped, which leads here again, until none is left.
         """
-        known = {host.pid for host in self._hosts.values()} | self._helpers | self._bus_pids()
+        if self._nursery and self._nursery.is_bearing:  # there may be hosts that we do not know yet
+            self._sweep_in(SWEEP_DELAY_S)
+            return
+        self._unclaimed.clear()
+        images = self._nursery.pids if self._nursery else set()
+        known = {host.pid for host in self._hosts.values()} | self._bus_pids() | images
         for pid in children.child_pids() - known:
             log.info("orphan.killed", extra={"orphan": pid})
             children.kill(pid)
@@ -341,6 +402,10 @@ class Anchor:
         self._door.tell(BusGone(pid=ended.pid, exit_code=ended.exit_code, signal=ended.signal))
         if self._phase is Phase.STOPPING_BUS:
             self._bus = None
+
+
+def _not_made(host: str, why: str) -> LaunchError:
+    return LaunchError(f"no process could be made for host '{host}'", why=why, code="E2009")
 
 
 def _due(at_s: float | None, now_s: float) -> bool:

@@ -26,34 +26,20 @@ class Record(BaseModel):
 class AnchorOptions(Record):
     """Everything an anchor needs to know.
 
-    `preload` pairs a component with the module that is imported for it before any fork. `public_fd` is
-    the gateway's listening socket. `stop_timeout_s` is how long hosts may drain before they are killed.
+    `preload` are the components' modules that are imported before a fork. `public_fd` is the gateway's
+    listening socket. `stop_timeout_s` is how long hosts may drain before they are killed.
     """
 
     app: str
     home: str
     project: str
     sockets: str
-    preload: tuple[tuple[str, str], ...] = ()
+    preload: tuple[str, ...] = ()
     public_fd: int | None = None
     valkey: bool = False
     orphan_grace_s: float = 30.0
     stop_timeout_s: float = 20.0
     host_entry: str = "control_plane.runtime.host_main:run_host"
-
-
-class Preloaded(Record):
-    """What came of importing a component's module in the anchor.
-
-    `failed`: it raises, which its host will report. `unsafe`: it started threads or opened sockets, so its
-    hosts import it by themselves.
-    """
-
-    component: str
-    module: str
-    outcome: Literal["imported", "failed", "unsafe"]
-    duration_s: float = 0.0
-    why: str = ""
 
 
 # Requests.
@@ -132,7 +118,6 @@ class Welcome(Record):
     anchor_pid: int
     app: str
     hosts: tuple[RunningHost, ...]
-    preload: tuple[Preloaded, ...]
     bus_pid: int | None
     bus_url: str
     public_fd: int | None
@@ -177,6 +162,14 @@ class HostGone(Record):
     signal: int | None
 
 
+class HostDelayed(Record):
+    """A host has no process yet, because an import takes long."""
+
+    type: Literal["host_delayed"] = "host_delayed"
+    host: str
+    why: str
+
+
 class BusGone(Record):
     """The embedded Valkey ended; it is started again after a pause."""
 
@@ -201,7 +194,7 @@ class Stopping(Record):
 
 
 Answer = Welcome | Spawned | Done | Refused
-AnchorEvent = HostGone | BusGone | BusStarted | Stopping
+AnchorEvent = HostGone | HostDelayed | BusGone | BusStarted | Stopping
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _FROM_ANCHOR: TypeAdapter[Answer | AnchorEvent] = TypeAdapter(

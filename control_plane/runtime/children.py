@@ -79,6 +79,18 @@ def fork_host(spec: HostSpec, entry: HostEntry, *, release: Callable[[], None]) 
     return _fork(run)
 
 
+def fork_companion(run: Callable[[], int], *, name: str) -> int:
+    """Fork a process that goes on from here with `run`, and is killed when this one dies (Linux)."""
+    parent = os.getpid()
+
+    def begin() -> int:
+        _die_with_parent(parent, signal.SIGKILL)
+        _name_process(name)
+        return run()
+
+    return _fork(begin)
+
+
 def spawn_host(spec: HostSpec, entry: HostEntry) -> int:
     """Start a host in a new interpreter, where a fork without exec is not safe."""
     output = Path(spec.home) / "logs" / f"{spec.label}.out.log"
@@ -92,6 +104,49 @@ def spawn_host(spec: HostSpec, entry: HostEntry) -> int:
             keep_fds=tuple(fd for fd in (spec.lifeline_fd, spec.public_fd) if fd is not None),
             adopts=True,
         )
+
+
+def give_away(make: Callable[[Callable[[], None]], int]) -> tuple[int, int]:
+    """Have a child made by a process that ends at once, so that the nearest subreaper is its parent.
+
+    Args:
+        make: makes it, and returns its process id; in the child it calls what it is given, which closes there
+            what is not the child's.
+
+    Returns:
+        The child's process id, and that of the process between, which the caller is to wait for: when it has
+        ended, the subreaper is the child's parent.
+
+    Raises:
+        OSError: it could not be made.
+    """
+    reading, writing = os.pipe()
+
+    def close() -> None:
+        os.close(reading)
+        os.close(writing)
+
+    def run() -> int:
+        try:
+            said = str(make(close))
+        except OSError as exc:
+            said = f"! {exc}"
+        os.write(writing, said.encode())
+        os._exit(0)
+
+    try:
+        between = _fork(run)
+        os.close(writing)
+        writing = -1
+        said = os.read(reading, 4096).decode()
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+    if not said.isdigit():
+        os.waitpid(between, 0)
+        raise OSError(said.removeprefix("! ") or "the process that was to make it has died")
+    return int(said), between
 
 
 def fork_program(
@@ -115,7 +170,7 @@ def fork_program(
         if adopts:
             adopt_orphans()
         if dies_with_parent:
-            _die_with_parent(parent)
+            _die_with_parent(parent, signal.SIGTERM)
         redirect(output, stdin=stdin)
         for fd in keep_fds:
             os.set_inheritable(fd, True)
@@ -297,9 +352,9 @@ def adopt_orphans(*, wanted: bool = True) -> None:
         _prctl(PR_SET_CHILD_SUBREAPER, int(wanted))
 
 
-def _die_with_parent(parent: int) -> None:
+def _die_with_parent(parent: int, number: signal.Signals) -> None:
     if sys.platform == "linux":
-        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(FAILED)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -19,30 +20,34 @@ _TICK_NS = 10_000_000
 
 
 class Sources:
-    """The files of the modules that a process has imported from a folder, as they were then."""
+    """The files of modules that a process has imported from a folder, as they were then.
+
+    Args:
+        read_since_ns: when the first of them was imported, in nanoseconds since 1970; a file that was written
+            after that may have been read before.
+    """
 
     def __init__(self, project: Path, *, read_since_ns: int) -> None:
-        """Look at the files; one that was written after `read_since_ns` may have been read before that.
+        self._project = project
+        self._limit_ns = read_since_ns - _TICK_NS
+        self._stamps: dict[str, tuple[int, int] | None] = {}
 
-        Args:
-            read_since_ns: when the first of them was imported, in nanoseconds since 1970.
-        """
-        limit_ns = read_since_ns - _TICK_NS
-        stamps = {path: _stamp(path) for path in modules_of(project).values()}
-        self._stamps = {
-            path: None if stamp is None or stamp[0] > limit_ns else stamp for path, stamp in stamps.items()
-        }
+    def add(self, names: Iterable[str]) -> None:
+        """Look at the files of these modules, where they are imported and the project's own."""
+        for path in own_files(self._project, names).values():
+            stamp = _stamp(path)
+            self._stamps[path] = None if stamp is None or stamp[0] > self._limit_ns else stamp
 
     def changed(self) -> str:
         """Return a file that is another by now, or an empty text."""
         return next((path for path, stamp in self._stamps.items() if _stamp(path) != stamp), "")
 
 
-def modules_of(project: Path) -> dict[str, str]:
-    """Return the files of the project's own modules by name; what is installed does not change under us."""
+def own_files(project: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the files of those modules that are the project's own; what is installed stays as it is."""
     found = {}
-    for name, module in tuple(sys.modules.items()):
-        path = getattr(module, "__file__", None) or ""
+    for name in names:
+        path = getattr(sys.modules.get(name), "__file__", None) or ""
         if path.startswith(f"{project}{os.sep}") and not _INSTALLED & set(path.split(os.sep)):
             found[name] = path
     return found

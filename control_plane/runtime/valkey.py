@@ -76,11 +76,11 @@ def server_command(runtime: RuntimeDir) -> list[str]:
 class EmbeddedValkey:
     """Keeps one server running; its owner tells it of exits and of the time."""
 
-    def __init__(self, runtime: RuntimeDir, *, pid: int | None = None) -> None:
+    def __init__(self, runtime: RuntimeDir) -> None:
         self._runtime = runtime
         self._started_s = 0.0
         self._backoff_s = BACKOFF_S
-        self.pid = pid
+        self.pid: int | None = None
         self.start_at_s: float | None = None
         self.kill_at_s: float | None = None
 

@@ -30,6 +30,7 @@ from contracts.status import (
 from control_plane.brokers import StreamTransport
 from control_plane.core import (
     BusLost,
+    HostDelayed,
     HostExited,
     HostSpawned,
     Input,
@@ -48,7 +49,7 @@ from control_plane.core import (
     reduce,
     warnings,
 )
-from control_plane.hosting import Hosting
+from control_plane.hosting import Delayed, Hosting
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import Announcer, events_stream
 from control_plane.runtime.losses import LOSSES
@@ -217,6 +218,9 @@ class Supervisor:
 
     async def _watch_hosts(self) -> None:
         async for event in self._hosting.events():
+            if isinstance(event, Delayed):
+                await self._inbox.put(HostDelayed(event.host, event.why))
+                continue
             because = self._executor.ended(event.host, by_the_stop=self.stop_asked.is_set())
             await self._inbox.put(
                 HostExited(

@@ -8,14 +8,15 @@ import signal
 import socket
 import stat
 import time
-from typing import Any, cast
 
 import psutil
 import pytest
 
 from contracts.errors import ControlError, LaunchError
+from contracts.specs import HostSpec
 from control_plane.hosting.anchored import AnchoredHosting
-from control_plane.runtime.anchor_client import AnchorClient, AnchorGone, _Wire
+from control_plane.runtime import anchor_client
+from control_plane.runtime.anchor_client import AnchorClient, AnchorGone
 from control_plane.runtime.anchor_protocol import AnchorEvent, HostGone
 from tests.support.anchored import anchored, gone, processes_in
 from tests.support.wait import eventually
@@ -25,6 +26,13 @@ pytestmark = pytest.mark.anyio
 
 async def next_event(client: AnchorClient, timeout_s: float = 5.0) -> AnchorEvent:
     return await asyncio.wait_for(anext(client.events()), timeout_s)
+
+
+def hasty(spec: HostSpec) -> HostSpec:
+    """Return the spec of a host that hardly has time to start."""
+    (replica,) = spec.replicas
+    component = replica.component.model_copy(update={"startup_timeout_s": 0.01})
+    return spec.model_copy(update={"replicas": (replica.model_copy(update={"component": component}),)})
 
 
 class TestHosts:
@@ -88,9 +96,8 @@ class TestHosts:
 
             await next_event(client)
             await eventually(lambda: gone(grandchild))
-            await eventually(
-                lambda: [process.pid for process in processes_in(anchor.runtime)] == [anchor.pid]
-            )
+            left = {anchor.pid, *(image.pid for image in anchor.images())}
+            await eventually(lambda: {process.pid for process in processes_in(anchor.runtime)} == left)
 
     @pytest.mark.parametrize("method", ["fork", "spawn"])
     async def test_what_a_host_started_stays_when_its_neighbour_ends(self, method: str) -> None:
@@ -110,9 +117,9 @@ class TestHosts:
         source = "import subprocess; started = subprocess.Popen(['sleep', '600'])"
         with anchored(modules={"sample_helped": source}) as anchor:
             client = await anchor.connect()
-            (helper,) = psutil.Process(anchor.pid).children()
             await client.spawn(anchor.spec("one", grandchild="session"))
             grandchild = (await anchor.said("one"))["grandchild"]
+            (helper,) = anchor.images()[0].children()
 
             await client.signal("one", signal.SIGKILL)
             await eventually(lambda: gone(grandchild))
@@ -218,22 +225,21 @@ class TestControl:
             assert [event async for event in first.events()] == []
             await second.spawn(anchor.spec("one"))
 
-    async def test_a_host_whose_start_was_given_up_is_started_late_and_ended(
+    async def test_a_host_whose_start_was_given_up_does_not_stay(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with anchored() as anchor:
             client = await anchor.connect()
             hosting = AnchoredHosting(client, anchor.runtime, bus_url="memory://", public_fd=None)
-            monkeypatch.setitem(cast("Any", _Wire.ask).__kwdefaults__, "timeout_s", 0.2)
+            monkeypatch.setattr(anchor_client, "REQUEST_TIMEOUT_S", 0.2)
+            here = {process.name() for process in processes_in(anchor.runtime)}
             os.kill(anchor.pid, signal.SIGSTOP)
             with pytest.raises(AnchorGone, match="did not answer"):
-                await hosting.spawn(anchor.spec("late"))
+                await hosting.spawn(hasty(anchor.spec("late")))
             os.kill(anchor.pid, signal.SIGCONT)
 
-            exited = await anext(hosting.events())
-
-            assert (exited.host, exited.signal) == ("late", signal.SIGKILL)
-            client.close()
+            await client.signal("late", 28)  # answered after what was asked before
+            await eventually(lambda: {process.name() for process in processes_in(anchor.runtime)} == here)
             assert (await anchor.connect()).welcome.hosts == ()
 
     async def test_an_order_to_kill_that_was_given_long_ago_is_not_obeyed(self) -> None:

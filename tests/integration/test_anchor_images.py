@@ -1,13 +1,22 @@
-"""What the anchor imports before it forks, and what it keeps out of its image."""
+"""What is imported before hosts are forked, what is kept out of it, and who waits for whom."""
 
 from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from contracts.errors import LaunchError
 from control_plane.runtime.anchor_client import AnchorClient
-from tests.support.anchored import anchored
+from control_plane.runtime.anchor_protocol import AnchorEvent, HostDelayed
+from tests.support.anchored import Anchored, anchored, gone
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -24,6 +33,14 @@ EVENT_LOOP = """
 import asyncio
 loop = asyncio.new_event_loop()
 """
+# Takes until somebody makes the file that the environment names, and notes that it was begun.
+SLOW = """
+import os, pathlib, time
+with open(os.environ["SAMPLE_RELEASE"] + ".begun", "a") as begun:
+    begun.write("x")
+while not pathlib.Path(os.environ["SAMPLE_RELEASE"]).exists():
+    time.sleep(0.01)
+"""
 FAILING = """
 def load():
     raise KeyError("no such tone")
@@ -32,17 +49,32 @@ load()
 """
 
 
-def outcomes(client: AnchorClient) -> dict[str, str]:
-    return {done.module: done.outcome for done in client.welcome.preload}
+def outcomes(anchor: Anchored) -> dict[str, str]:
+    """Return what came of each module that was imported, the last word of each."""
+    return {done["target"]: done["outcome"] for done in imports(anchor)}
+
+
+def imports(anchor: Anchored) -> list[dict[str, Any]]:
+    lines = (json.loads(line) for line in anchor.log().splitlines() if line.startswith("{"))
+    return [line for line in lines if line["message"] == "module.imported"]
 
 
 async def test_a_host_finds_its_module_imported() -> None:
     with anchored(modules={"sample_a": PLAIN}) as anchor:
         client = await anchor.connect()
-        await client.spawn(anchor.spec("one"))
+        await client.spawn(anchor.spec("one", module="sample_a"))
 
-        assert outcomes(client) == {"sample_a": "imported"}
+        assert outcomes(anchor) == {"sample_a": "imported"}
         assert (await anchor.said("one"))["modules"] == ["sample_a"]
+
+
+async def test_a_host_is_the_anchors_child_and_no_zombie_is_left_of_its_making() -> None:
+    with anchored(modules={"sample_a": PLAIN}) as anchor:
+        client = await anchor.connect()
+        pid = await client.spawn(anchor.spec("one", module="sample_a"))
+
+        await eventually(lambda: psutil.Process(pid).ppid() == anchor.pid)
+        await eventually(lambda: not anchor.images()[0].children())
 
 
 @pytest.mark.parametrize(
@@ -57,22 +89,22 @@ async def test_a_host_finds_its_module_imported() -> None:
 async def test_a_module_that_makes_forks_unsafe_is_named_and_kept_out(source: str, why: str) -> None:
     with anchored(modules={"sample_a": PLAIN, "sample_unsafe": source, "sample_z": PLAIN}) as anchor:
         client = await anchor.connect()
-        await client.spawn(anchor.spec("one"))
+        await client.spawn(anchor.spec("one", module="sample_z"))
+        await client.spawn(anchor.spec("two", module="sample_unsafe"))
 
-        assert outcomes(client) == {"sample_a": "imported", "sample_unsafe": "unsafe", "sample_z": "imported"}
-        assert client.welcome.preload[1].why == why
-        assert (await anchor.said("one"))["modules"] == ["sample_a", "sample_z"]
-        assert psutil.Process(anchor.pid).num_threads() == 1
+        assert outcomes(anchor) == {"sample_a": "imported", "sample_unsafe": "unsafe", "sample_z": "imported"}
+        assert [done["why"] for done in imports(anchor) if done["outcome"] == "unsafe"] == [why]
+        for host in ("one", "two"):
+            assert (await anchor.said(host))["modules"] == ["sample_a", "sample_z"]
+        assert [image.num_threads() for image in anchor.images()] == [1]
 
 
-async def test_the_anchor_starts_over_as_the_same_process_with_its_sockets_and_valkey() -> None:
-    with anchored(modules={"sample_unsafe": THREAD}, public_fd=0, valkey=True) as anchor:
+async def test_what_an_image_was_spoilt_by_leaves_nothing_in_hosts() -> None:
+    with anchored(modules={"sample_unsafe": SOCKET}, public_fd=0, valkey=True) as anchor:
         client = await anchor.connect()
-
-        assert client.welcome.anchor_pid == anchor.pid
-        assert client.public_url.startswith("http://127.0.0.1:")
-        assert [child.pid for child in psutil.Process(anchor.pid).children()] == [client.welcome.bus_pid]
         await client.spawn(anchor.spec("one"))
+
+        assert client.public_url.startswith("http://127.0.0.1:")
         files = (await anchor.said("one"))["files"]
         assert [
             target for fd, target in files.items() if int(fd) > 2 and not target.startswith("pipe:")
@@ -84,31 +116,40 @@ async def test_an_unsafe_module_that_another_one_imports_is_found_out_too() -> N
     modules = {"sample_a": "import sample_unsafe\n", "sample_b": PLAIN, "sample_unsafe": THREAD}
     with anchored(modules=modules) as anchor:
         client = await anchor.connect()
+        await client.spawn(anchor.spec("one", module="sample_b"))
 
-        assert outcomes(client) == {"sample_a": "unsafe", "sample_b": "imported", "sample_unsafe": "unsafe"}
+        assert outcomes(anchor) == {"sample_a": "unsafe", "sample_b": "imported", "sample_unsafe": "unsafe"}
 
 
 async def test_a_module_that_raises_is_reported_with_the_users_traceback_only() -> None:
     with anchored(modules={"sample_failing": FAILING, "sample_z": PLAIN}) as anchor:
         client = await anchor.connect()
+        await client.spawn(anchor.spec("one", module="sample_failing"))
 
-        assert outcomes(client) == {"sample_failing": "failed", "sample_z": "imported"}
-        why = client.welcome.preload[0].why
+        assert outcomes(anchor) == {"sample_failing": "failed", "sample_z": "imported"}
+        why = imports(anchor)[0]["why"]
         assert why.endswith("KeyError: 'no such tone'")
         assert 'sample_failing.py", line 3, in load' in why
         assert "importlib" not in why
         assert "control_plane" not in why
 
 
-async def test_a_module_that_ends_the_process_is_told_as_the_anchors_end() -> None:
-    refusal = pytest.raises(LaunchError, match=r"E2010 .* See anchor.log")
-    with anchored(modules={"sample_a": "import os\nos._exit(3)\n"}) as anchor, refusal:
-        await anchor.connect()
+async def test_a_module_that_ends_the_process_ends_an_image_and_not_the_anchor() -> None:
+    modules = {"sample_a": PLAIN, "sample_deadly": "import os\nos._exit(3)\n", "sample_z": PLAIN}
+    with anchored(modules=modules) as anchor:
+        client = await anchor.connect()
+        await client.spawn(anchor.spec("one", module="sample_z"))
+        await client.spawn(anchor.spec("two", module="sample_deadly"))
+
+        for host in ("one", "two"):
+            assert (await anchor.said(host))["modules"] == ["sample_a", "sample_z"]
+        assert '"why": "importing it ends the process"' in anchor.log()
 
 
 async def test_prints_of_a_module_go_to_the_anchors_log() -> None:
     with anchored(modules={"sample_a": "print('hello from sample')\n"}) as anchor:
         client = await anchor.connect()
+        await client.spawn(anchor.spec("one", module="sample_a"))
         await client.shutdown(timeout_s=10)
 
         assert "hello from sample" in anchor.log()
@@ -123,6 +164,143 @@ async def test_a_host_made_after_its_module_was_changed_has_the_new_code() -> No
         assert (await anchor.said("before"))["modules"] == ["sample_a", "sample_b"]
 
         (anchor.runtime.project / "sample_b.py").write_text("VALUE = 'another'\n")
-        await client.spawn(anchor.spec("after"))
+        pid = await client.spawn(anchor.spec("after"))
 
         assert (await anchor.said("after"))["modules"] == []  # a new interpreter imports what it needs
+        await eventually(lambda: psutil.Process(pid).ppid() == anchor.pid)
+
+
+class TestSlowImports:
+    """An import that takes long, until the test releases it."""
+
+    async def test_others_do_not_wait_for_it(self, tmp_path: Path) -> None:
+        release = tmp_path / "release"
+        modules = {"sample_a": PLAIN, "sample_slow": SLOW, "sample_z": PLAIN}
+        with anchored(modules=modules, env={"SAMPLE_RELEASE": str(release)}) as anchor:
+            client = await anchor.connect()
+            slow = asyncio.create_task(client.spawn(anchor.spec("slow", module="sample_slow")))
+            for name in ("a", "z"):
+                await client.spawn(anchor.spec(name, module=f"sample_{name}"))
+
+            assert (await anchor.said("z"))["modules"] == ["sample_a", "sample_z"]
+            assert await next_event(client) == HostDelayed(
+                host="slow", why="importing 'sample_slow' takes long"
+            )
+            assert not slow.done()
+
+            release.touch()
+            await slow
+            assert (await anchor.said("slow"))["modules"] == ["sample_a", "sample_slow"]
+
+    async def test_whoever_needs_the_same_package_shares_its_image(self, tmp_path: Path) -> None:
+        release, installed = tmp_path / "release", tmp_path / "installed"
+        (installed / "sample_heavy").mkdir(parents=True)
+        (installed / "sample_heavy" / "__init__.py").write_text(SLOW)
+        modules = {
+            "agents_x": "import sample_heavy\n",
+            "agents_y": "from sample_heavy import os\n",
+            "agents_z": PLAIN,
+        }
+        env = {"SAMPLE_RELEASE": str(release), "PYTHONPATH": f"{installed}:{os.getcwd()}"}
+        with anchored(modules=modules, env=env) as anchor:
+            client = await anchor.connect()
+            waiting = [
+                asyncio.create_task(client.spawn(anchor.spec(name, module=f"agents_{name}"))) for name in "xy"
+            ]
+            await client.spawn(anchor.spec("z", module="agents_z"))
+
+            assert (await anchor.said("z"))["modules"] == []
+            delays = {await next_event(client) for _ in waiting}
+            assert delays == {
+                HostDelayed(host="x", why="importing 'agents_x' takes long (sample_heavy)"),
+                HostDelayed(host="y", why="'agents_y' waits for the import of 'agents_x'"),
+            }
+
+            release.touch()
+            await asyncio.gather(*waiting)
+            for name in "xy":
+                assert (await anchor.said(name))["modules"] == ["sample_heavy"]
+            assert (tmp_path / "release.begun").read_text() == "x", "it was imported more than once"
+
+    async def test_a_host_that_waits_can_be_given_up(self, tmp_path: Path) -> None:
+        release = tmp_path / "release"
+        env = {"SAMPLE_RELEASE": str(release)}
+        with anchored(modules={"sample_slow": SLOW}, env=env) as anchor:
+            client = await anchor.connect()
+            slow = asyncio.create_task(client.spawn(anchor.spec("slow", module="sample_slow")))
+            await eventually((tmp_path / "release.begun").exists)
+
+            await client.signal("slow", signal.SIGKILL)
+
+            with pytest.raises(LaunchError, match="told to end before it had a process"):
+                await slow
+            release.touch()
+            await client.spawn(anchor.spec("again", module="sample_slow"))
+            assert [host.spec.id for host in (await anchor.connect()).welcome.hosts] == ["again"]
+
+    async def test_whoever_takes_over_asks_for_it_himself(self, tmp_path: Path) -> None:
+        release = tmp_path / "release"
+        env = {"SAMPLE_RELEASE": str(release)}
+        with anchored(modules={"sample_slow": SLOW}, env=env) as anchor:
+            first = await anchor.connect()
+            slow = asyncio.create_task(first.spawn(anchor.spec("slow", module="sample_slow")))
+            await eventually((tmp_path / "release.begun").exists)
+
+            second = await anchor.connect()
+            with pytest.raises(LaunchError):
+                await slow
+            release.touch()
+            await second.spawn(anchor.spec("slow", module="sample_slow"))
+
+            assert (await anchor.said("slow"))["modules"] == ["sample_slow"]
+
+    async def test_the_anchor_ends_in_the_middle_of_it(self, tmp_path: Path) -> None:
+        env = {"SAMPLE_RELEASE": str(tmp_path / "release")}
+        with anchored(modules={"sample_slow": SLOW}, env=env) as anchor:
+            client = await anchor.connect()
+            await eventually((tmp_path / "release.begun").exists)
+            images = anchor.images()
+
+            await client.shutdown(timeout_s=10)
+
+            assert all(gone(image.pid) for image in images)
+
+
+class TestImages:
+    async def test_one_that_is_killed_is_replaced(self) -> None:
+        with anchored(modules={"sample_a": PLAIN}) as anchor:
+            client = await anchor.connect()
+            pid = await client.spawn(anchor.spec("one", module="sample_a"))
+            (image,) = anchor.images()
+
+            image.kill()
+            await eventually(lambda: [other.pid != image.pid for other in anchor.images()] == [True])
+            await client.spawn(anchor.spec("two", module="sample_a"))
+
+            assert (await anchor.said("two"))["modules"] == ["sample_a"]
+            assert not gone(pid)
+
+    async def test_they_die_with_the_anchor(self) -> None:
+        with anchored(modules={"sample_a": PLAIN}) as anchor:
+            client = await anchor.connect()
+            await client.spawn(anchor.spec("one", module="sample_a"))
+            images = anchor.images()
+
+            anchor.kill()
+
+            await eventually(lambda: all(gone(image.pid) for image in images))
+
+    async def test_hosts_that_end_at_once_are_told_of(self) -> None:
+        with anchored(modules={"sample_a": PLAIN}) as anchor:
+            client = await anchor.connect()
+            pids = [await client.spawn(anchor.spec(f"h{n}", module="sample_a", exit=n)) for n in range(8)]
+
+            told = [await next_event(client) for _ in pids]
+
+            assert {
+                (event.host, event.pid, event.exit_code) for event in told if event.type == "host_gone"
+            } == {(f"h{n}", pid, n) for n, pid in enumerate(pids)}
+
+
+async def next_event(client: AnchorClient, timeout_s: float = 5.0) -> AnchorEvent:
+    return await asyncio.wait_for(anext(client.events()), timeout_s)

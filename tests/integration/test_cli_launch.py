@@ -108,6 +108,30 @@ class TestDetach:
         small.assert_nothing_left()
 
 
+def test_an_import_that_takes_long_is_shown_and_only_its_own_component_waits(small: Backend) -> None:
+    release = small.home / "release"
+    source = f"""
+import pathlib, time
+while not pathlib.Path({str(release)!r}).exists():
+    time.sleep(0.01)
+from greeting import Greeter
+"""
+    (small.config.parent / "slow_greeting.py").write_text(source)
+    slow = '\n[components.slow]\nuse = "slow_greeting:Greeter"\n'
+    small.config.write_text(small.config.read_text() + slow)
+
+    small.start("--mode", "multi")
+    wait_until(lambda: "slow-1 pending (importing 'slow_greeting' takes long)" in small.output, timeout_s=30)
+    wait_until(lambda: "greeter-1 ready" in small.output, timeout_s=30)
+    assert "importing 'slow_greeting' takes long" in small.ctl("status").stdout
+
+    release.touch()
+    small.until_ready()
+    assert "takes long" not in small.ctl("status").stdout
+    assert small.interrupt() == 0
+    small.assert_nothing_left()
+
+
 def test_json_is_one_object_a_line_from_start_to_stop(small: Backend) -> None:
     small.start("--json").until_ready()
     assert small.interrupt() == 0

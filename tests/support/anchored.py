@@ -32,9 +32,11 @@ class Anchored:
     runtime: RuntimeDir
     pid: int
 
-    def spec(self, host: str, *, env: dict[str, str] | None = None, **config: Any) -> HostSpec:
-        """Return the spec of a stand-in host."""
-        component = ComponentSpec(name="sample", use="sample:Sample", config=config, env=env or {})
+    def spec(
+        self, host: str, *, module: str = "sample", env: dict[str, str] | None = None, **config: Any
+    ) -> HostSpec:
+        """Return the spec of a stand-in host, for a component of this module."""
+        component = ComponentSpec(name="sample", use=f"{module}:Sample", config=config, env=env or {})
         return HostSpec(
             id=host,
             label=host,
@@ -58,6 +60,10 @@ class Anchored:
         await eventually(path.exists, 10)
         content: dict[str, Any] = json.loads(path.read_text())
         return content
+
+    def images(self) -> list[psutil.Process]:
+        """Return the processes that the anchor forks hosts from."""
+        return [child for child in psutil.Process(self.pid).children() if child.name() == "ctl-image"]
 
     def log(self, name: str = "anchor.log") -> str:
         """Return what is in a log file so far."""
@@ -86,7 +92,7 @@ def anchored(
         given = {
             "app": "test",
             "project": folder,
-            "preload": [[name, name] for name in modules or {}],
+            "preload": list(modules or {}),
             "host_entry": "tests.support.stand_in_host:run",
             "orphan_grace_s": 20.0,
             "stop_timeout_s": 5.0,

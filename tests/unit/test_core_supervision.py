@@ -22,6 +22,7 @@ from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.core import (
     BusLost,
     BusRecovered,
+    HostDelayed,
     HostExited,
     HostSpared,
     HostSpawned,
@@ -125,6 +126,21 @@ class TestStarting:
         assert core.tell(SpawnFailed("h1-2", {"what": "no memory"})) == ()
         assert core.replica("writer-1").error == {"what": "no memory"}
         assert is_settled(core.state)
+
+    def test_what_a_host_waits_for_is_said_until_it_starts(self) -> None:
+        core = Core(component("writer"))
+        core.wait(0)
+        core.tell(HostDelayed("h1-1", "importing 'writer' takes long"))
+        assert core.replica("writer-1").reason == "importing 'writer' takes long"
+
+        core.run("h1-1", "writer-1")
+        assert core.replica("writer-1").reason is None
+
+    def test_why_no_process_could_be_made_is_part_of_the_reason(self) -> None:
+        core = Core(component("writer", restart={"max_restarts": 0}))
+        core.wait(0)
+        core.tell(SpawnFailed("h1-1", {"what": "no process", "why": "no memory"}))
+        assert (core.replica("writer-1").reason or "").startswith("no process: no memory")
 
     def test_what_waits_for_a_failed_dependency_is_settled_and_says_so(self) -> None:
         core = Core(

@@ -29,12 +29,18 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     del sys.modules[MODULE]
 
 
+def sources_of(path: Path, *, read_since_ns: int) -> Sources:
+    sources = Sources(path.parent, read_since_ns=read_since_ns)
+    sources.add([MODULE])
+    return sources
+
+
 def test_a_file_that_stays_as_it_was_has_not_changed(imported: Path) -> None:
-    assert Sources(imported.parent, read_since_ns=time.time_ns()).changed() == ""
+    assert sources_of(imported, read_since_ns=time.time_ns()).changed() == ""
 
 
 def test_a_file_that_is_written_later_has_changed(imported: Path) -> None:
-    sources = Sources(imported.parent, read_since_ns=time.time_ns())
+    sources = sources_of(imported, read_since_ns=time.time_ns())
     imported.write_text("a = 1")
     assert sources.changed() == str(imported)
 
@@ -43,4 +49,4 @@ def test_a_file_that_was_written_while_the_imports_were_going_on_has_changed(imp
     """Whether it was imported before or after that, nobody knows."""
     began_ns = time.time_ns()
     imported.write_text("a = 1")
-    assert Sources(imported.parent, read_since_ns=began_ns).changed() == str(imported)
+    assert sources_of(imported, read_since_ns=began_ns).changed() == str(imported)

@@ -16,7 +16,7 @@ from control_plane.cli.show import Cell, Style, table
 from control_plane.cli.status_view import state_cell
 from control_plane.logs import LogLine
 
-_HEADERS = ("COMPONENT", "REPLICA", "STATE", "PID", "READY AFTER")
+_HEADERS = ("COMPONENT", "REPLICA", "STATE", "PID", "READY AFTER", "")
 
 
 class TerminalReporter:
@@ -96,6 +96,7 @@ class TerminalReporter:
                 state_cell(replica.state),
                 Cell(str(replica.pid or "-"), right=True),
                 Cell(_seconds(self._ready_after_s.get(replica.id)), right=True),
+                Cell(replica.reason or "" if replica.state is ReplicaState.PENDING else ""),
             ]
             for component in status.components
             for number, replica in enumerate(component.replicas)
