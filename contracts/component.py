@@ -42,6 +42,14 @@ class Component(Protocol):
 
 
 @runtime_checkable
+class WrapsAsgi(Protocol):
+    """A component around an application that is somebody else's, and says itself what it answers."""
+
+    @property
+    def application(self) -> AsgiApp: ...
+
+
+@runtime_checkable
 class ServesAsgi(Protocol):
     """A component that answers with a whole ASGI application instead of routes."""
 

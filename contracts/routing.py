@@ -7,22 +7,28 @@ with `.` or `..` segments belongs to nobody: so no spelling of a path reaches an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import unquote
 
 from contracts.component import Scope
 
+FORWARDED_PORT: Final = b"x-forwarded-port"
 T = TypeVar("T")
 
 
 class PrefixTable(Generic[T]):
     """An immutable table of values by path prefix; the root is "" or "/".
 
-    A prefix may be that of a virtual host, `//host/prefix`: it is for requests to this host alone, and comes
-    before those that are for any.
+    A prefix may be that of a virtual host, `//host/prefix`, or of a listener, `//:port/prefix`: it is for
+    requests that came there alone, and comes before those that are for any.
+
+    Args:
+        behind_gateway: requests come from a gateway, which says by X-Forwarded-Port at which port they came;
+            elsewhere it is that of the connection, and nobody is believed.
     """
 
-    def __init__(self, entries: Mapping[str, T]) -> None:
+    def __init__(self, entries: Mapping[str, T], *, behind_gateway: bool = False) -> None:
+        self._port_of = _forwarded_port if behind_gateway else _server_port
         by_host: dict[str, dict[str, T]] = {}
         for address, value in entries.items():
             host, prefix = split_address(address)
@@ -35,8 +41,10 @@ class PrefixTable(Generic[T]):
         return self.find_by_host(scope) or self._any.find(scope)
 
     def find_by_host(self, scope: Scope) -> tuple[str, T] | None:
-        """Return the same for what is served at the host of the request alone."""
-        paths = self._hosts.get(_host(scope)) if self._hosts else None
+        """Return the same for what is served at the listener or the host of the request alone."""
+        if not self._hosts:
+            return None
+        paths = self._hosts.get(f":{self._port_of(scope)}") or self._hosts.get(_host(scope))
         return paths.find(scope) if paths is not None else None
 
 
@@ -62,7 +70,7 @@ class _Paths(Generic[T]):
 
 
 def split_address(address: str) -> tuple[str, str]:
-    """Return host and path prefix of `//host/prefix` or `/prefix`."""
+    """Return host, or `:port`, and path prefix of `//host/prefix`, `//:port/prefix` or `/prefix`."""
     if not address.startswith("//"):
         return "", address
     host, slash, path = address[2:].partition("/")
@@ -70,10 +78,23 @@ def split_address(address: str) -> tuple[str, str]:
 
 
 def _host(scope: Scope) -> str:
+    host = _header(scope, b"host").lower()
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+
+
+def _forwarded_port(scope: Scope) -> str:
+    return _header(scope, FORWARDED_PORT)
+
+
+def _server_port(scope: Scope) -> str:
+    return str((scope.get("server") or ("", None))[1])
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
     for name, value in scope["headers"]:
-        if name == b"host":
-            host: str = value.decode("latin-1").lower()
-            return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+        if name == wanted:
+            text: str = value.decode("latin-1")
+            return text
     return ""
 
 

@@ -96,6 +96,7 @@ class ComponentSpec(Spec):
         ready: the attribute, method or event of an object that says that it has started.
         agent: the one agent that a launcher object is to load.
         host: the virtual host that it is served at alone, such as `shop.localhost`.
+        port: of code, a listener of its own, at which it is served alone; of a program, where that listens.
         strip_prefix: it sees paths without its prefix, and is told of it by `X-Forwarded-Prefix`.
         aliases: other names for it on the command line of a launch.
         exclusive: the code bears no second instance of itself in one process.
@@ -140,8 +141,14 @@ class ComponentSpec(Spec):
 
     @property
     def address(self) -> str:
-        """Return where it is served: `/prefix`, or `//host/prefix`."""
-        return f"//{self.host}{self.prefix}" if self.host else self.prefix
+        """Return where it is served: `/prefix`, `//host/prefix` or `//:port/prefix`."""
+        place = self.host or (f":{self.listener}" if self.listener else "")
+        return f"//{place}{self.prefix}" if place else self.prefix
+
+    @property
+    def listener(self) -> int | None:
+        """Return the port at which the gateway listens for this component alone."""
+        return self.port if self.use else None
 
 
 class GroupSpec(Spec):
@@ -222,8 +229,9 @@ class HostSpec(Spec):
 
     `label` names the host's own log files: the replica's id, or the group that shares the host. `epoch`
     is that of the control plane that wanted the host; one that takes over has a higher one.
-    `public_fd` is an inherited listening socket for the gateway. `autostart` is for hosts that
-    somebody else placed (`ctl host NAME`): they start their replicas without waiting for a command.
+    `public_fds` are inherited listening sockets for the gateway, the one that is there for all first.
+    `autostart` is for hosts that somebody else placed (`ctl host NAME`): they start their replicas without
+    waiting for a command.
     """
 
     id: str
@@ -237,6 +245,6 @@ class HostSpec(Spec):
     project: str = ""
     replicas: tuple[ReplicaSpec, ...]
     listen: str = ""
-    public_fd: int | None = None
+    public_fds: tuple[int, ...] = ()
     lifeline_fd: int | None = None
     autostart: bool = False

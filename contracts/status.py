@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.specs import Mode
 
@@ -100,9 +100,10 @@ class ControlPlaneStatus(Observation):
 
 
 class GatewayStatus(Observation):
-    """The gateway's public address in `ctl status --json`."""
+    """The gateway's public address in `ctl status --json`, and those of components with one of their own."""
 
     url: str
+    listeners: dict[str, str] = Field(default_factory=dict)
 
 
 class BusStatus(Observation):

@@ -70,6 +70,11 @@ class AsgiAdapter:
         """Return the application; each request gets a copy of the lifespan's state, as ASGI asks."""
         return self._answer
 
+    @property
+    def application(self) -> AsgiApp:
+        """The application itself, for whoever asks what it declares."""
+        return self._app
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app({**scope, "state": {**self._state}}, receive, send)
 

@@ -21,6 +21,7 @@ from components.gateway.request import Request, Unanswered
 from components.gateway.table import Replica, Route, Table
 from contracts.component import AsgiApp, ComponentContext, Endpoint, Receive, Scope, Send
 from contracts.problems import Problem, nobody_answers, not_ready, send_problem
+from contracts.routing import FORWARDED_PORT
 
 CATCH_UP_TIMEOUT_S = 5.0
 REPLICAS_AT_RISK = 2
@@ -148,4 +149,6 @@ class Gateway:
 
     def _request(self, route: Route, scope: Scope, receive: Receive, send: Send) -> Request:
         outbound = self._rules.outbound(scope)
+        if route.port:  # for a host that holds several components
+            outbound.headers.append((FORWARDED_PORT, route.port))
         return Request.of(route.component, scope, receive, send, outbound, self._deadlines)

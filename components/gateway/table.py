@@ -12,7 +12,7 @@ from typing import Protocol
 from components.gateway.local import LocalReplica
 from components.gateway.request import Request
 from contracts.component import Endpoint
-from contracts.routing import PrefixTable
+from contracts.routing import PrefixTable, split_address
 
 
 class Replica(Protocol):
@@ -27,11 +27,13 @@ class Replica(Protocol):
 
 
 class Route:
-    """One component's prefix, and the replicas that answer for it."""
+    """One component's prefix, and the replicas that answer for it; `port` is its own listener's, if any."""
 
     def __init__(self, component: str, prefix: str, replicas: Sequence[Replica]) -> None:
         self.component = component
         self.prefix = prefix
+        host, _ = split_address(prefix)
+        self.port = host[1:].encode() if host.startswith(":") else b""
         self.replicas = tuple(replicas)
         # A degraded replica answers better than nobody.
         self._preferred = tuple(replica for replica in replicas if replica.endpoint.ready) or self.replicas

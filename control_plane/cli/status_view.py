@@ -75,8 +75,10 @@ def duration_text(seconds: float) -> str:
 def urls(status: Status) -> str:
     """Return where the backend and its control plane answer."""
     backend, control = status["gateway"]["url"], f"control {status['control_plane']['url']}"
-    # The legacy launcher has no gateway.
-    return f"backend {backend}  docs {backend}/-/docs  {control}" if backend else control
+    if not backend:  # the legacy launcher has no gateway
+        return control
+    own = (f"{name} {url}" for name, url in status["gateway"].get("listeners", {}).items())
+    return "  ".join([f"backend {backend}", *own, f"docs {backend}/-/docs", control])
 
 
 def _head(status: Status, style: Style) -> str:

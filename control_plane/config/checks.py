@@ -93,6 +93,7 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
             fix="Change one, or set it to 0 for any free port",
         )
     for name, spec in settings.components.items():
+        yield from _taken_listener(name, spec.listener, settings)
         if spec.restart.backoff_s > spec.restart.backoff_max_s:
             yield _contradiction(
                 f"components.{name}.restart: backoff_s is {spec.restart.backoff_s:g} "
@@ -102,8 +103,19 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
             )
 
 
+def _taken_listener(name: str, port: int | None, settings: Settings) -> Iterator[ConfigError]:
+    gateway, control = settings.gateway, settings.control
+    taken = {gateway.port: "gateway"} | ({control.port: "control"} if control.host == gateway.host else {})
+    if port and port in taken:
+        yield _contradiction(
+            f"components.{name}.port and {taken[port]}.port are both {port}",
+            why="Two servers cannot listen on one address",
+            fix="Change one",
+        )
+
+
 # What means something for one of the two only.
-_FOR_PROGRAMS = ("stop_signal", "pty", "port")
+_FOR_PROGRAMS = ("stop_signal", "pty")
 _FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "pythonpath")
 
 
@@ -158,6 +170,14 @@ def _program(name: str, spec: ComponentSpec) -> Iterator[ConfigError]:
 
 
 def _no_program(name: str, spec: ComponentSpec) -> Iterator[ConfigError]:
+    if spec.port == 0 or (spec.port and spec.host):
+        yield _contradiction(
+            f"components.{name} has port 0" if spec.port == 0 else f"components.{name} has `port` and `host`",
+            why="A listener of its own is found by its number"
+            if spec.port == 0
+            else "It is served at a listener of its own, or at a virtual host",
+            fix="Name a port" if spec.port == 0 else "Leave one of them",
+        )
     for key in ("exec", "log"):
         if getattr(spec.health, key):
             yield _contradiction(

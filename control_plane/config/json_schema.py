@@ -42,7 +42,8 @@ DESCRIPTIONS = {
     "components.*.exclusive": "Whether its code bears no second instance of itself in one process.",
     "components.*.command": "A program and its arguments, in place of `use`; always a process of its own.",
     "components.*.cwd": "Folder it runs in, seen from the configuration file.",
-    "components.*.port": "Port on 127.0.0.1 at which the program answers HTTP; 0 takes any free port.",
+    "components.*.port": "Of a program: the port on 127.0.0.1 at which it answers; 0 takes any free one. "
+    "Of Python code: one more port of the gateway, at which it is served alone.",
     "components.*.stop_signal": "Signal that asks the program to end.",
     "components.*.pty": "Whether the program is given a terminal.",
     "components.*.depends_on": "Components that must be ready before this one starts.",

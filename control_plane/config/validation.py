@@ -93,7 +93,7 @@ def _completed_component(name: str, table: Any) -> Any:
     if not isinstance(table, dict):
         return table
     defaults = {"use": GATEWAY_USE} if name == GATEWAY else {}
-    at_root = name == GATEWAY or table.get("host")
+    at_root = name == GATEWAY or table.get("host") or (table.get("port") and table.get("use"))
     prefix = table.get("prefix") or (GATEWAY_PREFIX if at_root else f"/agents/{name}")
     if isinstance(prefix, str):
         prefix = prefix.rstrip("/") or "/"

@@ -68,7 +68,7 @@ def _step(state: State, event: Input, at: Moment) -> tuple[State, tuple[Effect, 
         case CommandFailed():
             return hosts.failed(state, event, at), ()
         case ComponentRegistered():
-            return state, ()  # For whoever routes requests; the control plane has nothing to decide.
+            return state.with_routes(event.component, event.routes), ()
         case LoopBlocked():
             return state, ()  # For people.
         case _:

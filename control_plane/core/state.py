@@ -182,12 +182,13 @@ class Vitals:
 class Observed:
     """What was last reported. While the bus is away, silence says nothing about a host.
 
-    `vitals` has every host of `hosts`.
+    `vitals` has every host of `hosts`; `routes` are what each component said that it answers.
     """
 
     hosts: Mapping[str, HostRecord] = field(default_factory=dict)
     vitals: Mapping[str, Vitals] = field(default_factory=dict)
     replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exited_hosts: tuple[str, ...] = ()
     bus_connected: bool = True
 
@@ -249,6 +250,10 @@ class State:
         return self._observe(
             replicas={k: record for k, record in self.observed.replicas.items() if k != replica_id}
         )
+
+    def with_routes(self, component: str, routes: tuple[str, ...]) -> State:
+        """Return the state with what this component says that it answers."""
+        return self._observe(routes={**self.observed.routes, component: routes})
 
     def with_component(self, name: str, wanted: DesiredComponent) -> State:
         """Return the state with this wanted of the component."""

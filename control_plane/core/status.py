@@ -24,6 +24,7 @@ from control_plane.core.questions import (
     replicas_of_component,
     serving_components,
 )
+from control_plane.core.shadowing import shadowed
 from control_plane.core.state import ReplicaRecord, State, Vitals
 from control_plane.core.transitions import DOWN, LIVE, SERVING
 
@@ -148,12 +149,13 @@ def _hopeless_components(state: State) -> frozenset[str]:
 
 
 def warnings(state: State) -> tuple[str, ...]:
-    """Return what hosts could not do and nobody else tells of."""
-    return tuple(
+    """Return what hosts could not do and nobody else tells of, and what no request will reach."""
+    losses = (
         log_loss_text(f"host {name}", vitals.log_loss)
         for name, vitals in state.observed.vitals.items()
         if vitals.log_loss is not None
     )
+    return (*losses, *shadowed(state))
 
 
 def log_loss_text(who: str, loss: LogLoss) -> str:

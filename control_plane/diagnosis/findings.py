@@ -13,6 +13,7 @@ class Finding(BaseModel):
         why: by what it was known.
         import_s: how long its module took to import, in seconds.
         facts: how it will be run, each a sentence.
+        routes: what an application of Starlette's or FastAPI's declares, as `METHOD /path`.
         hints: what its code does behind one's back, and what that means here.
         error: why it cannot be hosted, as `CoplaneError.as_dict()`.
     """
@@ -24,5 +25,6 @@ class Finding(BaseModel):
     why: str = ""
     import_s: float = 0.0
     facts: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     error: dict[str, object] | None = None

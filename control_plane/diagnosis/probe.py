@@ -14,6 +14,7 @@ from typing import Any
 from contracts.errors import CoplaneError
 from contracts.specs import STOP_NAMES, ComponentSpec, Kind
 from control_plane.diagnosis.findings import Finding
+from control_plane.runtime.declared_routes import declared_routes
 from control_plane.runtime.environment import is_particular, take_on
 from control_plane.runtime.images.modules import Footprint
 from control_plane.runtime.kinds import find_kind
@@ -57,7 +58,8 @@ def _taken_for(target: Any, spec: ComponentSpec) -> dict[str, Any]:
     if kind is None:
         return {"error": nothing_to_host(target, spec).as_dict()}
     why = f"it is {found.why}" if found and kind is found.kind else "`kind` says so"
-    return {"kind": kind, "why": why, "facts": (*_facts(kind, spec), *_process(spec))}
+    facts = (*_facts(kind, spec), *_process(spec))
+    return {"kind": kind, "why": why, "facts": facts, "routes": declared_routes(target, spec.address)}
 
 
 def _facts(kind: Kind, spec: ComponentSpec) -> Iterator[str]:

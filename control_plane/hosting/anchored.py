@@ -18,12 +18,12 @@ class AnchoredHosting:
     """Speaks to the anchor over its socket."""
 
     def __init__(
-        self, anchor: AnchorClient, runtime: RuntimeDir, *, bus_url: str, public_fd: int | None
+        self, anchor: AnchorClient, runtime: RuntimeDir, *, bus_url: str, public_fds: tuple[int, ...]
     ) -> None:
         self._anchor = anchor
         self._runtime = runtime
         self._bus_url = bus_url
-        self._public_fd = public_fd
+        self._public_fds = public_fds
         self._pids = {host.spec.id: host.pid for host in anchor.welcome.hosts}
         self._remains: Remains | None = None
 
@@ -97,7 +97,7 @@ class AnchoredHosting:
         return self._remains
 
     def _completed(self, spec: HostSpec) -> HostSpec:
-        # The public socket is for the gateway's host alone.
+        # The public sockets are for the gateway's host alone.
         is_gateway = any(replica.component.name == GATEWAY for replica in spec.replicas)
         return spec.model_copy(
             update={
@@ -105,6 +105,6 @@ class AnchoredHosting:
                 "home": str(self._runtime.home),
                 "project": str(self._runtime.project),
                 "listen": f"unix://{self._runtime.host_socket(spec.id)}",
-                "public_fd": self._public_fd if is_gateway else None,
+                "public_fds": self._public_fds if is_gateway else (),
             }
         )

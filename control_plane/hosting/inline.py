@@ -29,13 +29,13 @@ class InlineHosting:
         *,
         transport: StreamTransport,
         state: SharedState,
-        public_socket: socket.socket | None,
+        public_sockets: Sequence[socket.socket],
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._runtime = runtime
         self._transport = transport
         self._state = state
-        self._public_socket = public_socket
+        self._public_sockets = public_sockets
         self._tasks = tasks
         self._hosts: dict[str, tuple[Host, asyncio.Task[None]]] = {}
         self._exits: asyncio.Queue[Exited] = asyncio.Queue(maxsize=64)
@@ -61,7 +61,7 @@ class InlineHosting:
             self._completed(spec),
             transport=self._transport,
             state=self._state,
-            public_socket=self._public_socket,
+            public_sockets=self._public_sockets,
         )
         self._hosts[spec.id] = (host, self._tasks.create_task(self._hold(host)))
         return os.getpid()

@@ -48,10 +48,9 @@ async def _serve_anew(
     blueprint: Blueprint, reporter: LaunchReporter, standing: Standing, legacy: Legacy
 ) -> int | Legacy:
     """Start another anchor, and let the hosts of the dead one finish and acknowledge on its Valkey."""
-    if standing.public is None:
+    if not standing.public:
         await legacy.remains.end(grace_s=OLD_HOSTS_GRACE_S)  # one of them holds the port
-        standing.bind_public_again(legacy.public_url)
-    assert standing.public is not None
+        standing.bind_public_again(legacy.public_urls)
     blueprint.runtime.clean_stale()
     standing.anchor_pid = start_anchor_anew(anchor_options(blueprint, standing.public))
     await legacy.remains.end(grace_s=OLD_HOSTS_GRACE_S)
@@ -70,9 +69,9 @@ async def _serve_anchored(
             raise
         return replace(legacy, error=exc)
     hosting = AnchoredHosting(
-        anchor, blueprint.runtime, bus_url=blueprint.bus_url, public_fd=anchor.public_fd
+        anchor, blueprint.runtime, bus_url=blueprint.bus_url, public_fds=anchor.public_fds
     )
-    in_charge = standing.public is not None
+    in_charge = bool(standing.public)
     prepared: Prepared | None = None
     left: Legacy | None = None
     try:
@@ -87,7 +86,7 @@ async def _serve_anchored(
         hold_signals()  # the next beginning heeds them: a cancellation here would leave hosts behind
         if not await anchor.died(within_s=DEATH_TAKES_S):
             raise
-        left = _legacy(first_of(errors), hosting, prepared, anchor.public_url)
+        left = _legacy(first_of(errors), hosting, prepared, anchor.public_urls)
     finally:
         if left is None:
             standing.close_doors()
@@ -101,13 +100,16 @@ async def _serve_anchored(
 
 
 def _legacy(
-    error: CoplaneError, hosting: AnchoredHosting, prepared: Prepared | None, public_url: str
+    error: CoplaneError,
+    hosting: AnchoredHosting,
+    prepared: Prepared | None,
+    public_urls: tuple[str, ...],
 ) -> Legacy:
     return Legacy(
         error,
         state=prepared.supervisor.state if prepared else None,
         remains=hosting.take_remains(),
-        public_url=public_url,
+        public_urls=public_urls,
         was_ready=prepared.launch.was_ready if prepared else False,
         stopping=bool(prepared and (prepared.supervisor.stop_asked.is_set() or prepared.launch.interrupted)),
     )

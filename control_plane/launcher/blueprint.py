@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from contracts.specs import GATEWAY, Mode, Settings
@@ -15,7 +16,6 @@ from control_plane.launcher.sharing import check_sharing
 from control_plane.runtime.anchor_protocol import AnchorOptions
 from control_plane.runtime.environment import is_particular
 from control_plane.runtime.paths import RuntimeDir
-from control_plane.runtime.ports import bind_public
 
 BUS_TIMEOUT_S = 10.0
 # On top of what hosts may take: the anchor then ends Valkey, and sweeps up what is left.
@@ -96,12 +96,7 @@ def anchor_bound_s(blueprint: Blueprint) -> float:
     return stop_bound_s(blueprint.settings) + ANCHOR_MARGIN_S
 
 
-def bind_gateway(blueprint: Blueprint) -> socket.socket:
-    gateway = blueprint.settings.gateway
-    return bind_public(gateway.host, gateway.port)
-
-
-def anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOptions:
+def anchor_options(blueprint: Blueprint, public: Sequence[socket.socket]) -> AnchorOptions:
     """Return what an anchor has to know."""
     settings, runtime = blueprint.settings, blueprint.runtime
     return AnchorOptions(
@@ -114,7 +109,7 @@ def anchor_options(blueprint: Blueprint, public: socket.socket) -> AnchorOptions
             for spec in settings.components.values()
             if spec.use and spec.preload and not is_particular(spec)
         ),
-        public_fd=public.fileno(),
+        public_fds=tuple(sock.fileno() for sock in public),
         valkey=blueprint.embedded_bus,
         orphan_grace_s=settings.app.orphan_grace_s,
         stop_timeout_s=stop_bound_s(settings),

@@ -15,12 +15,12 @@ from control_plane.launcher.blueprint import (
     Blueprint,
     anchor_bound_s,
     anchor_options,
-    bind_gateway,
 )
 from control_plane.launcher.signals import hold_signals
 from control_plane.launcher.succession import Standing
 from control_plane.runtime import host_logging, images
 from control_plane.runtime.anchor import start_anchor
+from control_plane.runtime.ports import bind_all
 
 
 def run_in_processes(blueprint: Blueprint, reporter: LaunchReporter) -> int:
@@ -44,7 +44,7 @@ def _start_first_anchor(blueprint: Blueprint, standing: Standing) -> None:
     blueprint.runtime.clean_stale()
     if not blueprint.embedded_bus:
         asyncio.run(check(blueprint.bus_url, timeout_s=BUS_TIMEOUT_S))
-    standing.public = bind_gateway(blueprint)
+    standing.public = bind_all(blueprint.settings)
     # Fork while no thread or event loop exists; everybody then shares the pages of these imports.
     images.import_base()
     hold_signals()  # from here on there is somebody to end; the event loop heeds them

@@ -10,17 +10,17 @@ from contracts.specs import GATEWAY
 from control_plane.hosting.inline import InlineHosting
 from control_plane.launch_options import LaunchReporter
 from control_plane.launcher.assembly import conduct, open_bus, prepare, run_loop
-from control_plane.launcher.blueprint import Blueprint, bind_gateway
+from control_plane.launcher.blueprint import Blueprint
 from control_plane.launcher.succession import Standing
 from control_plane.runtime import children, host_logging, images
-from control_plane.runtime.ports import url_of
+from control_plane.runtime.ports import bind_all, url_of
 
 
 def run_in_one_process(blueprint: Blueprint, reporter: LaunchReporter) -> int:
     blueprint.runtime.clean_stale()
     # The legacy launcher has none: its own processes answer the clients.
     has_gateway = GATEWAY in blueprint.settings.components
-    standing = Standing(blueprint.runtime, public=bind_gateway(blueprint) if has_gateway else None)
+    standing = Standing(blueprint.runtime, public=bind_all(blueprint.settings) if has_gateway else [])
     handler = host_logging.configure(blueprint.runtime.logs, label="control")
     _import_what_is_needed(blueprint)
     sys.path.insert(0, str(blueprint.runtime.project))
@@ -44,10 +44,10 @@ def _import_what_is_needed(blueprint: Blueprint) -> None:
 
 async def _serve_inline(blueprint: Blueprint, reporter: LaunchReporter, standing: Standing) -> int:
     public = standing.public
-    gateway_url = url_of(public) if public else ""
+    gateway_url = url_of(public[0]) if public else ""
     async with open_bus(blueprint) as bus, asyncio.TaskGroup() as tasks:
         hosting = InlineHosting(
-            blueprint.runtime, transport=bus.transport, state=bus.state, public_socket=public, tasks=tasks
+            blueprint.runtime, transport=bus.transport, state=bus.state, public_sockets=public, tasks=tasks
         )
         prepared = await prepare(blueprint, reporter, bus, hosting, gateway_url, standing)
         return await conduct(blueprint, prepared)

@@ -1,6 +1,6 @@
 """What passes from one anchor of a launch to the next, when one has died.
 
-The public socket and the doors of the API stay bound, so that clients wait and are not refused; what was
+The public sockets and the doors of the API stay bound, so that clients wait and are not refused; what was
 wanted and observed is handed on. Anchors that die again and again end the launch.
 """
 
@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from socket import socket
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class Legacy:
         error: how it was noticed.
         state: what was wanted and observed; None where it had not come that far.
         remains: the hosts, which stop by themselves.
-        public_url: where clients connect, or wait.
+        public_urls: where clients connect, or wait.
         was_ready: the launch had been ready before.
         stopping: everything was to stop.
     """
@@ -48,7 +49,7 @@ class Legacy:
     error: CoplaneError
     state: State | None
     remains: Remains
-    public_url: str
+    public_urls: tuple[str, ...]
     was_ready: bool = False
     stopping: bool = False
 
@@ -58,7 +59,7 @@ class Standing:
     """What stays while anchors come and go; `anchor_pid` is the present one, if it is ours to end."""
 
     runtime: RuntimeDir
-    public: socket | None = None
+    public: list[socket] = field(default_factory=list)
     doors: Doors | None = None
     anchor_pid: int | None = None
 
@@ -78,15 +79,14 @@ class Standing:
         if self.doors is not None:
             self.doors.close()
 
-    def bind_public_again(self, url: str) -> socket:
-        """Bind the address of an anchor that we had taken over, whose socket died with it.
+    def bind_public_again(self, urls: Sequence[str]) -> None:
+        """Bind the addresses of an anchor that we had taken over, whose sockets died with it.
 
         Raises:
-            LaunchError: somebody else has taken it (E2001).
+            LaunchError: somebody else has taken one (E2001).
         """
-        address = urlsplit(url)
-        self.public = bind_public(address.hostname or "", address.port or 0)
-        return self.public
+        for address in map(urlsplit, urls):
+            self.public.append(bind_public(address.hostname or "", address.port or 0))
 
     def reap_anchor(self) -> int | None:
         """Let the dead anchor go and return how it ended; one that only does not answer is ended first."""
@@ -119,8 +119,8 @@ class Standing:
     def close(self) -> None:
         """Close every socket."""
         self.close_doors()
-        if self.public is not None:
-            self.public.close()
+        for public in self.public:
+            public.close()
 
 
 @dataclass

@@ -136,7 +136,7 @@ def _leave_launcher(options: AnchorOptions, listener: socket.socket) -> None:
     children.reset_signals()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     children.redirect(_runtime_of(options).logs / "anchor.log")
-    kept = {listener.fileno(), options.public_fd}
+    kept = {listener.fileno(), *options.public_fds}
     # Above all the launcher's lock: it would outlive the launcher here.
     for fd in map(int, os.listdir("/dev/fd")):
         if fd >= FIRST_FD and fd not in kept:
@@ -155,8 +155,7 @@ def _start_over(handover: Handover) -> NoReturn:
 
 
 def _inherited(handover: Handover) -> list[int]:
-    public_fd = handover.options.public_fd
-    return [handover.listener_fd] if public_fd is None else [handover.listener_fd, public_fd]
+    return [handover.listener_fd, *handover.options.public_fds]
 
 
 def _serve(handover: Handover) -> None:

@@ -88,14 +88,19 @@ class AnchorClient:
         return cls(wire, welcome)
 
     @property
-    def public_fd(self) -> int | None:
-        """The number of the gateway's listening socket in hosts."""
-        return self.welcome.public_fd
+    def public_fds(self) -> tuple[int, ...]:
+        """The numbers of the gateway's listening sockets in hosts."""
+        return self.welcome.public_fds
+
+    @property
+    def public_urls(self) -> tuple[str, ...]:
+        """Where clients of the backend connect; first the address that is there for all components."""
+        return self.welcome.public_urls
 
     @property
     def public_url(self) -> str:
-        """Where clients of the backend connect."""
-        return self.welcome.public_url
+        """The first of these, empty where there is none."""
+        return next(iter(self.public_urls), "")
 
     async def spawn(self, spec: HostSpec) -> int:
         """Start a host; return its process id. It may take as long as its components may take to start.

@@ -81,7 +81,7 @@ class Anchor:
         self._bus = bus
         self._began_ns = time.time_ns()
         self._entry = children.HostEntry.parse(options.host_entry)
-        self._public = None if options.public_fd is None else socket.socket(fileno=options.public_fd)
+        self._public = [socket.socket(fileno=fd) for fd in options.public_fds]
         self._hosts: dict[str, RunningHost] = {}
         self._memory: dict[str, Any] = {}
         # Spawns that are not answered yet, by host.
@@ -228,8 +228,8 @@ class Anchor:
             hosts=tuple(self._hosts.values()),
             bus_pid=self._bus.pid if self._bus else None,
             bus_url=self._bus.url if self._bus else "",
-            public_fd=self._options.public_fd,
-            public_url=url_of(self._public) if self._public else "",
+            public_fds=self._options.public_fds,
+            public_urls=tuple(map(url_of, self._public)),
             memory=self._memory,
         )
 
@@ -298,11 +298,11 @@ class Anchor:
         return children.fork_companion(run, name="ctl-image")
 
     def _release_public_for(self, spec: HostSpec) -> None:
-        if self._public is not None:
-            if spec.public_fd is None:
-                self._public.close()
+        for public in self._public:
+            if spec.public_fds:
+                public.detach()
             else:
-                self._public.detach()
+                public.close()
 
     def born(self, spec: HostSpec, pid: int, *, doomed: bool) -> None:
         """Take a host that has a process now, which may have ended already."""

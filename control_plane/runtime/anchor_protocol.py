@@ -26,8 +26,8 @@ class Record(BaseModel):
 class AnchorOptions(Record):
     """Everything an anchor needs to know.
 
-    `preload` are the components' modules that are imported before a fork. `public_fd` is the gateway's
-    listening socket. `stop_timeout_s` is how long hosts may drain before they are killed.
+    `preload` are the components' modules that are imported before a fork. `public_fds` are the gateway's
+    listening sockets. `stop_timeout_s` is how long hosts may drain before they are killed.
     """
 
     app: str
@@ -35,7 +35,7 @@ class AnchorOptions(Record):
     project: str
     sockets: str
     preload: tuple[str, ...] = ()
-    public_fd: int | None = None
+    public_fds: tuple[int, ...] = ()
     valkey: bool = False
     orphan_grace_s: float = 30.0
     stop_timeout_s: float = 20.0
@@ -120,8 +120,8 @@ class Welcome(Record):
     hosts: tuple[RunningHost, ...]
     bus_pid: int | None
     bus_url: str
-    public_fd: int | None
-    public_url: str
+    public_fds: tuple[int, ...]
+    public_urls: tuple[str, ...]
     memory: dict[str, Any] = {}
 
 

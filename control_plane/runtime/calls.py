@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from contracts.component import AsgiMessage, CallResponse, Endpoint
 from contracts.errors import ComponentError
 from contracts.problems import REFUSED
-from contracts.routing import split_address
+from contracts.routing import FORWARDED_PORT, split_address
 from control_plane.runtime.directory import EventDirectory
 
 if TYPE_CHECKING:
@@ -84,11 +84,12 @@ class Caller:
     ) -> CallResponse:
         host, prefix = split_address(endpoint.prefix)
         full_path = prefix.rstrip("/") + "/" + path.lstrip("/")
+        port = host.removeprefix(":") if host.startswith(":") else ""
         if host:
-            others = {name: value for name, value in headers.items() if name.lower() != "host"}
-            headers = {"host": host, **others}
+            own = {FORWARDED_PORT.decode(): port, "host": f"localhost:{port}"} if port else {"host": host}
+            headers = {**own, **{name: value for name, value in headers.items() if name.lower() not in own}}
         if endpoint.app is not None:
-            return await _call_in_process(endpoint, method, full_path, headers, body)
+            return await _call_in_process(endpoint, method, full_path, headers, body, port=port)
         return await self._call_remote(endpoint, method, full_path, headers, body)
 
     async def _call_remote(
@@ -128,7 +129,7 @@ class Caller:
 
 
 async def _call_in_process(
-    endpoint: Endpoint, method: str, target: str, headers: Mapping[str, str], body: bytes
+    endpoint: Endpoint, method: str, target: str, headers: Mapping[str, str], body: bytes, *, port: str
 ) -> CallResponse:
     path, _, query = target.partition("?")
     scope = {
@@ -146,7 +147,7 @@ async def _call_in_process(
             *((name.lower().encode(), value.encode()) for name, value in headers.items()),
         ],
         "client": None,
-        "server": None,
+        "server": ("localhost", int(port)) if port else None,
     }
     incoming: Iterator[AsgiMessage] = iter([{"type": "http.request", "body": body, "more_body": False}])
     never_gone = asyncio.Event()

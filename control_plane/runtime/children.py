@@ -101,7 +101,7 @@ def spawn_host(spec: HostSpec, entry: HostEntry) -> int:
             [sys.executable, "-P", "-m", entry.module],
             output=output,
             stdin=stdin.fileno(),
-            keep_fds=tuple(fd for fd in (spec.lifeline_fd, spec.public_fd) if fd is not None),
+            keep_fds=tuple(fd for fd in (spec.lifeline_fd, *spec.public_fds) if fd is not None),
             adopts=True,
         )
 

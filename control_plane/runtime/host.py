@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Host:
         *,
         transport: StreamTransport,
         state: SharedState,
-        public_socket: socket.socket | None = None,
+        public_sockets: Sequence[socket.socket] = (),
     ) -> None:
         self.spec = spec
         self._transport = transport
@@ -87,7 +87,7 @@ class Host:
         self._services = HostServices(
             state, self._directory, Caller(self._directory), self._workers, logs=Path(spec.home) / "logs"
         )
-        self._server = HostServer(spec.listen, public_socket=public_socket, reports=self._reports)
+        self._server = HostServer(spec.listen, public_sockets=public_sockets, reports=self._reports)
         self._around = Surroundings(
             self._services, self._make_broker, self._run, self._replica_changed, self._withdraw
         )
@@ -258,6 +258,7 @@ class Host:
                 host=self.spec.id,
                 endpoint=self._server.endpoint,
                 prefix=replica.spec.component.address,
+                routes=replica.routes,
                 streams=replica.subscriptions,
             )
         )

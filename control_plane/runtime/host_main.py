@@ -59,7 +59,8 @@ async def _serve(spec: HostSpec) -> None:
     transport = await open_transport(spec.bus_url)
     try:
         async with open_state(spec.app, spec.bus_url) as state:
-            host = Host(spec, transport=transport, state=state, public_socket=_inherited(spec.public_fd))
+            public = [socket.socket(fileno=fd) for fd in spec.public_fds]
+            host = Host(spec, transport=transport, state=state, public_sockets=public)
             alone = len({replica.component.name for replica in spec.replicas}) == 1
             guard = SignalGuard(STOP_SIGNALS, alone=alone)
             _listen_for_the_end(host, spec, guard)
@@ -67,10 +68,6 @@ async def _serve(spec: HostSpec) -> None:
                 await host.run()
     finally:
         await transport.close()
-
-
-def _inherited(fd: int | None) -> socket.socket | None:
-    return None if fd is None else socket.socket(fileno=fd)
 
 
 def _listen_for_the_end(host: Host, spec: HostSpec, guard: SignalGuard) -> None:

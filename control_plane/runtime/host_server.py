@@ -1,15 +1,16 @@
-"""The HTTP side of a host: a socket of its own, and the public one where it holds the gateway.
+"""The HTTP side of a host: a socket of its own, and the public ones where it holds the gateway.
 
 The host's socket answers for every component in it, and under `/-/` for the host itself. The public
-socket was bound by the launcher and stays open whatever the gateway does: clients wait in its backlog
+sockets were bound by the launcher and stay open whatever the gateway does: clients wait in their backlog
 until the gateway is ready, and no connection is refused while it restarts.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,34 +21,36 @@ from contracts.problems import nobody_answers, send_problem
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.mounts import MountTable
+from control_plane.runtime.ports import url_of
 
 BACKLOG = 512
 CLOSE_GRACE_S = 2.0
 
 
 class HostServer:
-    """Serves the host's own socket at once, and the public one from the gateway's first readiness on."""
+    """Serves the host's own socket at once, and the public ones from the gateway's first readiness on."""
 
     def __init__(
-        self, listen: str, *, public_socket: socket.socket | None, reports: Callable[[], list[ReplicaReport]]
+        self,
+        listen: str,
+        *,
+        public_sockets: Sequence[socket.socket],
+        reports: Callable[[], list[ReplicaReport]],
     ) -> None:
         self._listen = listen
-        self._public_socket = public_socket
+        self._public_sockets = tuple(public_sockets)
         self._own_pages = HostPages(reports)
-        self._apps = MountTable({"/-": self._own_pages})
+        self.set_apps({})
         self._gateways: dict[str, AsgiApp] = {}
         self._public_app: AsgiApp | None = None
         self._own: HttpServer | None = None
-        self._public: HttpServer | None = None
+        self._public: list[HttpServer] = []
         self.endpoint = listen
 
     @property
     def public_url(self) -> str:
         """Return the address of the public socket, empty where this host has none."""
-        if self._public_socket is None:
-            return ""
-        host, port = self._public_socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return url_of(self._public_sockets[0]) if self._public_sockets else ""
 
     async def start(self) -> None:
         """Listen on the host's own socket."""
@@ -57,39 +60,46 @@ class HostServer:
 
     def set_apps(self, apps: Mapping[str, AsgiApp]) -> None:
         """Swap the whole table of what components answer, by prefix."""
-        self._apps = MountTable({**apps, "/-": self._own_pages})
+        self._apps = MountTable({**apps, "/-": self._own_pages}, behind_gateway=True)
 
     async def open_to_the_public(self, replica: str, app: AsgiApp) -> None:
-        """Let a replica of the gateway answer on the public socket, in the place of older ones."""
+        """Let a replica of the gateway answer on the public sockets, in the place of older ones."""
         self._gateways[replica] = app
         self._public_app = self._newest_gateway()
-        if self._public is None and self._public_socket is not None:
-            self._public = HttpServer(self._answer_public, sock=self._public_socket, close_socket=False)
-            await self._public.start()
+        if not self._public:
+            self._public = [
+                HttpServer(self._answer_public, sock=sock, close_socket=False)
+                for sock in self._public_sockets
+            ]
+            for server in self._public:
+                await server.start()
 
     async def close_to_the_public(self, replica: str, *, grace_s: float, linger_s: float = 0.0) -> None:
         """Hand nothing more to a replica of the gateway; without another one here, accept no more.
 
-        The socket stays open, and new clients wait in its backlog for a gateway here or elsewhere. What
+        The sockets stay open, and new clients wait in their backlog for a gateway here or elsewhere. What
         still comes on open connections is answered by the last one, so that none of it is lost.
         """
         self._gateways.pop(replica, None)
         if self._gateways:
             self._public_app = self._newest_gateway()
             return
-        server, self._public = self._public, None
-        if server is not None:
-            await server.stop(grace_s=grace_s, linger_s=linger_s)
+        await self._stop_public(grace_s=grace_s, linger_s=linger_s)
 
     async def stop(self) -> None:
-        """Close both servers; what is open after a short grace is cut."""
-        if self._public is not None:
-            await self._public.stop(grace_s=CLOSE_GRACE_S)
+        """Close all servers; what is open after a short grace is cut."""
+        await self._stop_public(grace_s=CLOSE_GRACE_S)
         if self._own is not None:
             await self._own.stop(grace_s=CLOSE_GRACE_S)
         path = urlsplit(self.endpoint).path
         if self.endpoint.startswith("unix:"):
             Path(path).unlink(missing_ok=True)
+
+    async def _stop_public(self, *, grace_s: float, linger_s: float = 0.0) -> None:
+        servers, self._public = self._public, []
+        async with asyncio.TaskGroup() as tasks:
+            for server in servers:
+                tasks.create_task(server.stop(grace_s=grace_s, linger_s=linger_s))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._apps(scope, receive, send)

@@ -28,8 +28,8 @@ _CLIENT_LEFT = (ClientDisconnect, WebSocketDisconnect)
 class MountTable:
     """An ASGI application that hands each request to the application of its longest prefix."""
 
-    def __init__(self, apps: Mapping[str, AsgiApp]) -> None:
-        self._apps = PrefixTable(apps)
+    def __init__(self, apps: Mapping[str, AsgiApp], *, behind_gateway: bool = False) -> None:
+        self._apps = PrefixTable(apps, behind_gateway=behind_gateway)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the mounted application, or with 404."""

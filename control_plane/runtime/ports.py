@@ -9,6 +9,7 @@ import socket
 import psutil
 
 from contracts.errors import LaunchError
+from contracts.specs import Settings
 
 BACKLOG = 2048
 COMMAND_CHARS = 120
@@ -27,6 +28,25 @@ def bind_public(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
         raise _cannot_listen(host, port, exc) from exc
+
+
+def bind_all(settings: Settings) -> list[socket.socket]:
+    """Return the gateway's sockets: the one for all components, and those that are for one alone.
+
+    Raises:
+        LaunchError: an address cannot be bound (E2001).
+    """
+    gateway = settings.gateway
+    ports = dict.fromkeys(spec.listener for spec in settings.components.values() if spec.listener)
+    bound: list[socket.socket] = []
+    try:
+        for port in (gateway.port, *ports):
+            bound.append(bind_public(gateway.host, port))
+    except LaunchError:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
 
 
 def url_of(listener: socket.socket) -> str:

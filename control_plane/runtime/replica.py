@@ -19,13 +19,14 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic_core import to_jsonable_python
 
-from contracts.component import AsgiApp, Component, ComponentContext, ServesAsgi
+from contracts.component import AsgiApp, Component, ComponentContext, ServesAsgi, WrapsAsgi
 from contracts.errors import DECLARATION_CODES, ComponentError, CoplaneError, first_of
 from contracts.specs import ReplicaSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
 from control_plane.runtime import clock
 from control_plane.runtime.context import HostServices, ReplicaContext
+from control_plane.runtime.declared_routes import declared_routes
 from control_plane.runtime.environment import declared
 from control_plane.runtime.host_logging import current_replica
 from control_plane.runtime.loading import Factory, load_factory, users_traceback, validated_config
@@ -70,6 +71,7 @@ class _Instance:
     broker: BusBroker
     guard: Guard
     tasks: OwnedTasks
+    routes: tuple[str, ...]
 
 
 class Replica:
@@ -119,6 +121,11 @@ class Replica:
     def subscriptions(self) -> tuple[str, ...]:
         """Return the streams that the component consumes."""
         return tuple(stream for stream, _ in self._instance.broker.subscriptions) if self._instance else ()
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Return the routes that the component declares, as `METHOD /path`."""
+        return self._instance.routes if self._instance else ()
 
     def report(self) -> ReplicaReport:
         """Return the whole truth about this replica."""
@@ -244,13 +251,15 @@ class Replica:
         try:
             component = self._factory(context)
             app = _build_app(component, context)
+            declaring = component.application if isinstance(component, WrapsAsgi) else app
+            routes = declared_routes(declaring, self.spec.component.address)
             app = WithoutPrefix(app) if self.spec.component.strip_prefix else app
         except CoplaneError:
             raise
         except (Exception, SystemExit) as exc:
             raise self._fault("E5002", "its constructor raised", exc) from exc
         guard = Guard(app, component=self.component, replica=self.id, on_error=self._route_failed)
-        return _Instance(component, broker, guard, tasks)
+        return _Instance(component, broker, guard, tasks, routes)
 
     async def _start_up(self, instance: _Instance) -> None:
         timeout_s = self.spec.component.startup_timeout_s

@@ -251,7 +251,7 @@ class Supervisor:
                 uptime_s=round(clock.now_s() - identity.started_s, 3),
                 url=identity.control_url,
             ),
-            gateway=GatewayStatus(url=identity.gateway_url),
+            gateway=GatewayStatus(url=identity.gateway_url, listeners=identity.listeners),
             bus=BusStatus(kind=transport.kind, url=transport.url, connected=self._is_bus_connected()),
             components=component_statuses(self._state, now_s=clock.now_s()),
             warnings=(*warnings(self._state), *self._own_warnings()),

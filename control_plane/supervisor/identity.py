@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from contracts.specs import Mode, Settings
 
@@ -23,3 +24,13 @@ class Identity:
     def app(self) -> str:
         """Return the name of the application."""
         return self.settings.app.name
+
+    @property
+    def listeners(self) -> dict[str, str]:
+        """Return the addresses of components that have one of their own."""
+        gateway = urlsplit(self.gateway_url)
+        return {
+            name: gateway._replace(netloc=f"{gateway.netloc.rpartition(':')[0]}:{spec.listener}").geturl()
+            for name, spec in self.settings.components.items()
+            if spec.listener and self.gateway_url
+        }

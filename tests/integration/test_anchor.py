@@ -148,7 +148,7 @@ class TestHosts:
             assert (await anchor.said("one"))["random"] != (await anchor.said("two"))["random"]
 
     async def test_a_host_has_no_file_of_the_anchor_but_the_lifeline(self) -> None:
-        with anchored(public_fd=0, valkey=True) as anchor:
+        with anchored(public_fds=[0], valkey=True) as anchor:
             client = await anchor.connect()
             await client.spawn(anchor.spec("one"))
             await client.spawn(anchor.spec("two"))
@@ -159,12 +159,12 @@ class TestHosts:
             assert beyond_standard[0].startswith("pipe:")
 
     async def test_the_public_socket_goes_to_the_host_that_is_given_it(self) -> None:
-        with anchored(public_fd=0) as anchor:
+        with anchored(public_fds=[0]) as anchor:
             client = await anchor.connect()
-            spec = anchor.spec("one").model_copy(update={"public_fd": client.public_fd})
+            spec = anchor.spec("one").model_copy(update={"public_fds": client.public_fds})
             await client.spawn(spec)
 
-            assert (await anchor.said("one"))["files"][str(client.public_fd)].startswith("socket:")
+            assert (await anchor.said("one"))["files"][str(client.public_fds[0])].startswith("socket:")
             assert client.public_url.startswith("http://127.0.0.1:")
 
     async def test_one_host_at_a_time_has_an_id(self) -> None:
@@ -182,15 +182,15 @@ class TestHosts:
             await client.signal("never", signal.SIGKILL)
 
     async def test_hosts_are_spawned_where_forks_are_not_safe(self) -> None:
-        with anchored(env={"CTL_START_METHOD": "spawn"}, modules={"sample_a": ""}, public_fd=0) as anchor:
+        with anchored(env={"CTL_START_METHOD": "spawn"}, modules={"sample_a": ""}, public_fds=[0]) as anchor:
             client = await anchor.connect()
-            spec = anchor.spec("one", env={"MARK": "x"}).model_copy(update={"public_fd": client.public_fd})
+            spec = anchor.spec("one", env={"MARK": "x"}).model_copy(update={"public_fds": client.public_fds})
             pid = await client.spawn(spec)
 
             said = await anchor.said("one")
             assert said["pid"] == said["group"] == pid
             assert (said["mark"], said["modules"]) == ("x", [])
-            assert {fd for fd in said["files"] if int(fd) > 2} >= {str(client.public_fd)}
+            assert {fd for fd in said["files"] if int(fd) > 2} >= {str(client.public_fds[0])}
             assert len([fd for fd in said["files"] if int(fd) > 2]) == 2, said["files"]
             anchor.kill()
             assert await anchor.said("one", "ended") == {"reason": "lifeline"}
@@ -230,7 +230,7 @@ class TestControl:
     ) -> None:
         with anchored() as anchor:
             client = await anchor.connect()
-            hosting = AnchoredHosting(client, anchor.runtime, bus_url="memory://", public_fd=None)
+            hosting = AnchoredHosting(client, anchor.runtime, bus_url="memory://", public_fds=())
             monkeypatch.setattr(anchor_client, "REQUEST_TIMEOUT_S", 0.2)
             here = {process.name() for process in processes_in(anchor.runtime)}
             os.kill(anchor.pid, signal.SIGSTOP)
@@ -246,7 +246,7 @@ class TestControl:
         """A frozen anchor finds it when it comes back, and its host may be well again."""
         with anchored() as anchor:
             client = await anchor.connect()
-            hosting = AnchoredHosting(client, anchor.runtime, bus_url="memory://", public_fd=None)
+            hosting = AnchoredHosting(client, anchor.runtime, bus_url="memory://", public_fds=())
             pid = await hosting.spawn(anchor.spec("one"))
             os.kill(anchor.pid, signal.SIGSTOP)
             given_s = time.monotonic()
@@ -350,7 +350,7 @@ class TestControl:
 
 class TestEnd:
     async def test_shutdown_leaves_no_process_and_no_socket(self) -> None:
-        with anchored(valkey=True, public_fd=0) as anchor:
+        with anchored(valkey=True, public_fds=[0]) as anchor:
             client = await anchor.connect()
             await client.spawn(anchor.spec("one", grandchild="group"))
             await client.spawn(anchor.spec("two"))
@@ -460,7 +460,7 @@ class TestEnd:
             assert not anchor.runtime.anchor_alive()
 
     async def test_an_idle_anchor_does_not_wake_up(self) -> None:
-        with anchored(public_fd=0) as anchor:
+        with anchored(public_fds=[0]) as anchor:
             client = await anchor.connect()
             await client.spawn(anchor.spec("one"))
             await anchor.said("one")

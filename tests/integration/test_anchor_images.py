@@ -100,7 +100,7 @@ async def test_a_module_that_makes_forks_unsafe_is_named_and_kept_out(source: st
 
 
 async def test_what_an_image_was_spoilt_by_leaves_nothing_in_hosts() -> None:
-    with anchored(modules={"sample_unsafe": SOCKET}, public_fd=0, valkey=True) as anchor:
+    with anchored(modules={"sample_unsafe": SOCKET}, public_fds=[0], valkey=True) as anchor:
         client = await anchor.connect()
         await client.spawn(anchor.spec("one"))
 

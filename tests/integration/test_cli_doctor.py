@@ -110,3 +110,29 @@ def test_people_read_it_and_unknown_names_are_refused(
 
     assert main(["doctor", "itt", "--config", str(tmp_path / "ctl.toml")]) == 2
     assert "Did you mean 'it'?" in capsys.readouterr().err
+
+
+OVERLAP = """
+from fastapi import FastAPI
+
+site = FastAPI()
+shop = FastAPI()
+
+@site.get("/shop/stock")
+async def stock(): ...
+
+@site.get("/about")
+async def about(): ...
+"""
+
+
+def test_routes_that_another_component_answers_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(OVERLAP)
+    tables = ('[components.site]\nuse = "mine:site"\nprefix = "/"', '[components.shop]\nuse = "mine:shop"')
+    (tmp_path / "ctl.toml").write_text("\n".join([*tables, 'prefix = "/shop"']))
+
+    assert main(["doctor", "site", "--config", str(tmp_path / "ctl.toml")]) == 0
+
+    assert "note: 'shop' at /shop answers 1 route of 'site': GET /shop/stock" in capsys.readouterr().out

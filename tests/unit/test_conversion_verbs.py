@@ -173,8 +173,8 @@ class TestHost:
 
         assert main(["host", "gateway"]) == 0
 
-        assert specs[0].public_fd is not None
-        with socket.socket(fileno=specs[0].public_fd) as listener:
+        assert specs[0].public_fds
+        with socket.socket(fileno=specs[0].public_fds[0]) as listener:
             socket.create_connection(listener.getsockname()).close()
 
 

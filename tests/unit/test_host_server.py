@@ -39,7 +39,7 @@ def naming(name: str, hold: asyncio.Event | None = None) -> Any:
 @contextlib.asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[tuple[HostServer, aiohttp.ClientSession]]:
     sock = tcp_socket()
-    server = HostServer(f"unix://{folder}/h.sock", public_socket=sock, reports=list)
+    server = HostServer(f"unix://{folder}/h.sock", public_sockets=[sock], reports=list)
     await server.start()
     try:
         timeout = aiohttp.ClientTimeout(total=5)

@@ -43,6 +43,8 @@ class LineReporter:
         tree = status.model_dump(mode="json")
         self._states = replica_states(tree)
         self._out.say(_ready_line(tree, elapsed_s))
+        for warning in tree["warnings"]:
+            self._err.say(f"warning: {self._style.harmless(warning)}")
         self._out.start()
         self._err.start()
 

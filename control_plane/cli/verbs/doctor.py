@@ -40,8 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Examine, and print; 1 where one of them cannot be hosted."""
     from contracts.errors import ExitCode
+    from contracts.specs import GATEWAY
     from control_plane.config import load
     from control_plane.config.problems import unknown_component
+    from control_plane.core.shadowing import shadowed_routes
     from control_plane.diagnosis import examine
 
     path = Path(args.config) if args.config else None
@@ -58,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         style = style_of(sys.stdout, no_color=args.no_color)
         print("\n\n".join("\n".join(_lines(finding, style)) for finding in findings))
+        addresses = {name: spec.address for name, spec in components.items() if name != GATEWAY}
+        for overlap in shadowed_routes({found.component: found.routes for found in findings}, addresses):
+            print(f"\n{style.paint('note', 'yellow')}: {overlap}")
     return ExitCode.FAILED if any(finding.error for finding in findings) else ExitCode.DONE
 
 

@@ -46,15 +46,15 @@ def run(args: argparse.Namespace) -> int:
     from control_plane.config import load
     from control_plane.runtime.host_main import run_host
     from control_plane.runtime.paths import RuntimeDir
-    from control_plane.runtime.ports import bind_public
+    from control_plane.runtime.ports import bind_all
 
     path = Path(args.config) if args.config else None
     loaded = load(path, environ=os.environ, cwd=Path.cwd())
     spec = host_spec(args, loaded, RuntimeDir.locate(loaded.project, os.environ))
     RuntimeDir.open(loaded.project, os.environ)  # only now: what is refused leaves no folder behind
-    if args.name == GATEWAY:  # no launch has bound the address of its clients
-        gateway = loaded.settings.gateway
-        spec = spec.model_copy(update={"public_fd": bind_public(gateway.host, gateway.port).detach()})
+    if args.name == GATEWAY:  # no launch has bound the addresses of its clients
+        public = tuple(sock.detach() for sock in bind_all(loaded.settings))
+        spec = spec.model_copy(update={"public_fds": public})
     os.chdir(spec.project)
     sys.path.insert(0, spec.project)
     exit_code = run_host(spec)

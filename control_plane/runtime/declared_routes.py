@@ -1,0 +1,34 @@
+"""What an application says that it answers, where it is one of Starlette's or FastAPI's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+
+MAX_ROUTES = 500
+_IMPLIED = frozenset({"HEAD", "OPTIONS"})
+
+
+def declared_routes(app: Any, prefix: str) -> tuple[str, ...]:
+    """Return the routes of an application as `METHOD /path`, below a prefix; nothing of unknown ones.
+
+    Routes that its documentation leaves out, such as that of the documentation itself, are left out.
+    """
+    routes = app.routes if isinstance(app, Starlette) else ()
+    return tuple(islice(_declared(routes, prefix.rstrip("/")), MAX_ROUTES))
+
+
+def _declared(routes: Sequence[BaseRoute], prefix: str) -> Iterator[str]:
+    for route in routes:
+        match route:
+            case Mount():
+                yield from _declared(route.routes, prefix + route.path)
+            case Route() if route.include_in_schema:
+                for method in sorted((route.methods or {"GET"}) - _IMPLIED):
+                    yield f"{method} {prefix}{route.path}"
+            case WebSocketRoute():
+                yield f"WEBSOCKET {prefix}{route.path}"

@@ -1,0 +1,41 @@
+"""What an application declares that it answers."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, WebSocket
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from control_plane.runtime.declared_routes import MAX_ROUTES, declared_routes
+
+
+def page(_request: object) -> PlainTextResponse:
+    return PlainTextResponse("")
+
+
+def test_routes_mounts_and_websockets_are_told_with_their_methods() -> None:
+    app = FastAPI()
+    app.add_api_route("/items/{number}", page, methods=["PUT", "GET"])
+
+    @app.websocket("/live")
+    async def live(socket: WebSocket) -> None: ...
+
+    app.mount("/old", Starlette(routes=[Mount("/deep", routes=[Route("/end", page)])]))
+
+    assert declared_routes(app, "/shop") == (
+        "GET /shop/items/{number}",
+        "PUT /shop/items/{number}",
+        "WEBSOCKET /shop/live",
+        "GET /shop/old/deep/end",
+    )
+
+
+def test_an_unknown_application_declares_nothing() -> None:
+    assert declared_routes(page, "/") == ()
+
+
+def test_no_more_are_told_than_a_message_should_hold() -> None:
+    app = Starlette(routes=[Route(f"/{number}", page) for number in range(MAX_ROUTES + 1)])
+
+    assert len(declared_routes(app, "/")) == MAX_ROUTES
