@@ -36,6 +36,8 @@ def spawned(state: State, event: HostSpawned, at: Moment) -> State:
 
 def delayed(state: State, event: HostDelayed, at: Moment) -> State:
     """Note what the replicas of a host wait for."""
+    if event.host not in state.observed.hosts:
+        return state
     return state.with_replicas(
         {
             replica: move(record, ReplicaState.PENDING, at, reason=event.why)

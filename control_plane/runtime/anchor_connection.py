@@ -53,6 +53,11 @@ class Connection:
             self._peer.close()
             self._on_close(self)
 
+    def read_to_the_end(self) -> None:
+        """Take what a peer has sent that is dead by now."""
+        while self._open and self._read():
+            pass
+
     def release(self) -> None:
         """Close our copy after a fork. Not unregistered: the poller is the parent's too."""
         self._open = False
@@ -64,20 +69,22 @@ class Connection:
         if self._open and events & selectors.EVENT_READ:
             self._read()
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Take what has come; tell whether there may be more."""
         try:
             data = self._peer.recv(READ_BYTES)
             lines = self._lines.feed(data)
         except BlockingIOError:
-            return
+            return False
         except (OSError, LineTooLong):
             self.close()
-            return
+            return False
         for line in lines:
             if self._open:  # a peer that is gone must not take control any more
                 self._on_line(self, line)
         if not data:
             self.close()
+        return bool(data)
 
     def _write(self) -> None:
         try:

@@ -21,6 +21,7 @@ from control_plane.runtime.anchor_protocol import (
     AnchorEvent,
     Answer,
     Hello,
+    HostDelayed,
     Refused,
     Request,
     Welcome,
@@ -65,15 +66,19 @@ class Door:
         self._controller: Connection | None = None
         self._epoch = 0
         self._untold: deque[AnchorEvent] = deque(maxlen=EVENTS_REMEMBERED)
-        self.deserted_at_s: float | None = clock.now_s()
+        self.deserted_at_s: float | None = None
         selector.register(listener, selectors.EVENT_READ, self._accept)
 
+    def open(self) -> None:
+        """Begin to wait for a controller."""
+        self.deserted_at_s = clock.now_s()
+
     def tell(self, event: AnchorEvent) -> None:
-        """Tell the controller of something, or remember it for the next one."""
-        if self._controller is None:
-            self._untold.append(event)
-        else:
+        """Tell the controller of something, or remember it for the next one; not what only he waits for."""
+        if self._controller is not None:
             self._controller.send(event)
+        elif not isinstance(event, HostDelayed):
+            self._untold.append(event)
 
     def answer(self, answer: Answer) -> None:
         """Answer what the controller asked earlier; if it has gone meanwhile, nobody."""

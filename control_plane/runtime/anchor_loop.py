@@ -12,7 +12,6 @@ import os
 import selectors
 import signal
 import socket
-import time
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -79,7 +78,6 @@ class Anchor:
         self._options = options
         self._runtime = runtime
         self._bus = bus
-        self._began_ns = time.time_ns()
         self._entry = children.HostEntry.parse(options.host_entry)
         self._public = [socket.socket(fileno=fd) for fd in options.public_fds]
         self._hosts: dict[str, RunningHost] = {}
@@ -105,6 +103,7 @@ class Anchor:
     def run(self) -> None:
         """Serve until told to stop, or until nobody has been in control for the grace period."""
         self._catch_signals()
+        self._door.open()
         while self._phase is not Phase.ENDED:
             # Before the wait: children may have ended before their signal was caught.
             for ended in children.reap():
@@ -292,7 +291,6 @@ class Anchor:
                 project=self._runtime.project,
                 entry=self._entry,
                 release=self._release_public_for,
-                read_since_ns=self._began_ns,
             ).run()
 
         return children.fork_companion(run, name="ctl-image")
@@ -318,6 +316,7 @@ class Anchor:
         """Refuse what had asked for a host that has no process."""
         if (number := self._asked.pop(spec.id, None)) is not None:
             self._door.answer(Refused(re=number, error=_not_made(spec.id, why).as_dict()))
+        self._sweep_in(0.0)
 
     def delayed(self, spec: HostSpec, why: str) -> None:
         """Tell what a host waits for."""
@@ -331,14 +330,14 @@ class Anchor:
         Returns:
             Whether the order was still valid.
         """
+        if _due(order.not_after_s, clock.now_s()):
+            log.warning("order.expired", extra={"host": order.host, "signal": order.signum})
+            return False
         host = self._hosts.get(order.host)
         if host is None:
             if self._nursery and self._nursery.awaits(order.host):
                 self._nursery.give_up(order.host)
             return True
-        if _due(order.not_after_s, clock.now_s()):
-            log.warning("order.expired", extra={"host": order.host, "signal": order.signum})
-            return False
         if order.signum == signal.SIGKILL:
             children.kill_group(host.pid)
         else:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -29,6 +29,8 @@ from control_plane.runtime.losses import LOSSES, forgive_output
 
 MAX_OUTPUT_BYTES = 10_000_000
 FAILED = 1
+MAX_REASON_CHARS = 100
+MAX_LINE_BYTES = 4 * MAX_REASON_CHARS + 1
 END_TIMEOUT_S = 5.0
 END_PAUSE_S = 0.005
 PR_SET_PDEATHSIG = 1
@@ -83,10 +85,16 @@ def fork_companion(run: Callable[[], int], *, name: str) -> int:
     """Fork a process that goes on from here with `run`, and is killed when this one dies (Linux)."""
     parent = os.getpid()
 
-    def begin() -> int:
-        _die_with_parent(parent, signal.SIGKILL)
-        _name_process(name)
-        return run()
+    def begin() -> NoReturn:
+        code = FAILED
+        try:
+            _die_with_parent(parent, signal.SIGKILL)
+            _name_process(name)
+            code = run()
+        except BaseException:  # the end of the process: there is nobody above to raise it to
+            traceback.print_exc()
+        finally:
+            os._exit(code)  # exit functions are for those who go on from here
 
     return _fork(begin)
 
@@ -106,19 +114,18 @@ def spawn_host(spec: HostSpec, entry: HostEntry) -> int:
         )
 
 
-def give_away(make: Callable[[Callable[[], None]], int]) -> tuple[int, int]:
-    """Have a child made by a process that ends at once, so that the nearest subreaper is its parent.
+def give_away(makes: Sequence[Callable[[Callable[[], None]], int]]) -> list[int | str]:
+    """Have children made by a process that ends at once, so that the nearest subreaper is their parent.
 
     Args:
-        make: makes it, and returns its process id; in the child it calls what it is given, which closes there
-            what is not the child's.
+        makes: each makes one and returns its process id; in the child it calls what it is given, which closes
+            there what is not the child's.
 
     Returns:
-        The child's process id, and that of the process between, which the caller is to wait for: when it has
-        ended, the subreaper is the child's parent.
+        For each the process id, or why there is none. Their parent is the subreaper by now.
 
     Raises:
-        OSError: it could not be made.
+        OSError: the process between could not be made.
     """
     reading, writing = os.pipe()
 
@@ -126,27 +133,31 @@ def give_away(make: Callable[[Callable[[], None]], int]) -> tuple[int, int]:
         os.close(reading)
         os.close(writing)
 
-    def run() -> int:
-        try:
-            said = str(make(close))
-        except OSError as exc:
-            said = f"! {exc}"
-        os.write(writing, said.encode())
+    def run() -> NoReturn:
+        for make in makes:
+            try:
+                said = str(make(close))
+            except OSError as exc:
+                said = f"! {exc}"[:MAX_REASON_CHARS]
+            os.write(writing, f"{said}\n".encode())
         os._exit(0)
 
     try:
         between = _fork(run)
-        os.close(writing)
-        writing = -1
-        said = os.read(reading, 4096).decode()
+        with contextlib.suppress(ChildProcessError):  # where somebody else reaps whatever ends
+            os.waitpid(between, 0)
+        told = _what_is_there(reading, max_bytes=len(makes) * MAX_LINE_BYTES).splitlines()
     finally:
-        os.close(reading)
-        if writing >= 0:
-            os.close(writing)
-    if not said.isdigit():
-        os.waitpid(between, 0)
-        raise OSError(said.removeprefix("! ") or "the process that was to make it has died")
-    return int(said), between
+        close()
+    told += ["! the process that was to make it has died"] * (len(makes) - len(told))
+    return [int(said) if said.isdigit() else said.removeprefix("! ") for said in told]
+
+
+def _what_is_there(pipe: int, *, max_bytes: int) -> str:
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        return os.read(pipe, max_bytes).decode()
+    return ""
 
 
 def fork_program(

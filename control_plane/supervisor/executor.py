@@ -153,6 +153,8 @@ class Executor:
         try:
             pid = await self._hosting.spawn(self._host_spec(effect))
         except CoplaneError as exc:
+            self._kills.pop(effect.host, None)
+            self.forced.pop(effect.host, None)  # it was never there
             await self._inbox.put(SpawnFailed(effect.host, exc.as_dict()))
         else:
             await self._inbox.put(HostSpawned(effect.host, pid, effect.replicas, effect.key))

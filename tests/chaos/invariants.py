@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from math import inf
 from typing import Any
 
@@ -64,16 +65,26 @@ def is_settled(run: Run, ledger: dict[str, Any]) -> bool:
 
 
 async def no_orphan(stage: Stage) -> list[str]:
-    """Return each process of ours that is neither launch nor anchor, nor below a host that is known."""
+    """Return each process of ours that is no launch, anchor, bus, image or host, nor below these."""
     status = await stage.status()
     if status is None:
         return ["no control plane answers"]
-    roots = {stage.launch_pid, stage.anchor_pid(status), stage.bus_pid(), *_pids(status)}
+    anchor = stage.anchor_pid(status)
+    ours = {*_pids(status), *_images(anchor)}
+    roots = {stage.launch_pid, anchor, stage.bus_pid(), *ours}
     return [
         f"process {process.pid}: {' '.join(process.cmdline())[:200]}"
         for process in stage.novel.processes()
-        if process.pid not in roots and not _below(process, set(_pids(status)))
+        if process.pid not in roots and not _below(process, ours)
     ]
+
+
+def _images(anchor: int | None) -> list[int]:
+    """Return the processes that hosts are forked from."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(anchor).children() if anchor else []
+        return [child.pid for child in children if child.name() == "ctl-image"]
+    return []
 
 
 def _pids(status: dict[str, Any]) -> list[int]:

@@ -119,7 +119,7 @@ class TestHosts:
             client = await anchor.connect()
             await client.spawn(anchor.spec("one", grandchild="session"))
             grandchild = (await anchor.said("one"))["grandchild"]
-            (helper,) = anchor.images()[0].children()
+            (helper,) = (child for child in anchor.images()[0].children() if child.name() == "sleep")
 
             await client.signal("one", signal.SIGKILL)
             await eventually(lambda: gone(grandchild))

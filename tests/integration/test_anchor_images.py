@@ -73,8 +73,8 @@ async def test_a_host_is_the_anchors_child_and_no_zombie_is_left_of_its_making()
         client = await anchor.connect()
         pid = await client.spawn(anchor.spec("one", module="sample_a"))
 
-        await eventually(lambda: psutil.Process(pid).ppid() == anchor.pid)
-        await eventually(lambda: not anchor.images()[0].children())
+        assert psutil.Process(pid).ppid() == anchor.pid
+        assert not anchor.images()[0].children()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ async def test_a_host_made_after_its_module_was_changed_has_the_new_code() -> No
         pid = await client.spawn(anchor.spec("after"))
 
         assert (await anchor.said("after"))["modules"] == []  # a new interpreter imports what it needs
-        await eventually(lambda: psutil.Process(pid).ppid() == anchor.pid)
+        assert psutil.Process(pid).ppid() == anchor.pid
 
 
 class TestSlowImports:
@@ -222,6 +222,61 @@ class TestSlowImports:
                 assert (await anchor.said(name))["modules"] == ["sample_heavy"]
             assert (tmp_path / "release.begun").read_text() == "x", "it was imported more than once"
 
+    async def test_a_module_that_needs_two_slow_packages_is_imported_with_one_of_them(
+        self, tmp_path: Path
+    ) -> None:
+        release, installed = tmp_path / "release", tmp_path / "installed"
+        installed.mkdir()
+        for name in "pq":
+            (installed / f"sample_{name}.py").write_text(SLOW)
+        modules = {
+            "agents_p": "import sample_p\n",
+            "agents_q": "import sample_q\n",
+            "agents_pq": "import sample_p, sample_q\n",
+        }
+        env = {"SAMPLE_RELEASE": str(release), "PYTHONPATH": f"{installed}:{os.getcwd()}"}
+        with anchored(modules=modules, env=env) as anchor:
+            client = await anchor.connect()
+            waiting = [asyncio.create_task(client.spawn(anchor.spec(name, module=name))) for name in modules]
+            assert {(await next_event(client)).type for _ in waiting} == {"host_delayed"}
+
+            release.touch()
+            await asyncio.gather(*waiting)
+
+            assert (await anchor.said("agents_pq"))["modules"] == ["sample_p", "sample_q"]
+
+    async def test_a_module_that_makes_do_without_the_package_is_imported_again(self, tmp_path: Path) -> None:
+        release, installed = tmp_path / "release", tmp_path / "installed"
+        installed.mkdir()
+        (installed / "sample_heavy.py").write_text(SLOW)
+        modules = {
+            "agents_x": "import sample_heavy\n",
+            "agents_y": "try:\n    import sample_heavy\nexcept:\n    pass\n",
+            "agents_z": PLAIN,
+        }
+        env = {"SAMPLE_RELEASE": str(release), "PYTHONPATH": f"{installed}:{os.getcwd()}"}
+        with anchored(modules=modules, env=env) as anchor:
+            client = await anchor.connect()
+            waiting = asyncio.create_task(client.spawn(anchor.spec("y", module="agents_y")))
+            await client.spawn(anchor.spec("z", module="agents_z"))
+            assert not waiting.done()
+
+            release.touch()
+            await waiting
+            assert (await anchor.said("y"))["modules"] == ["sample_heavy"]
+
+    async def test_a_package_that_came_quickly_is_not_blamed(self, tmp_path: Path) -> None:
+        release, installed = tmp_path / "release", tmp_path / "installed"
+        installed.mkdir()
+        (installed / "sample_quick.py").write_text(PLAIN)
+        modules = {"agents_x": f"import sample_quick\n{SLOW}", "agents_y": "import sample_quick\n"}
+        env = {"SAMPLE_RELEASE": str(release), "PYTHONPATH": f"{installed}:{os.getcwd()}"}
+        with anchored(modules=modules, env=env) as anchor:
+            client = await anchor.connect()
+            await client.spawn(anchor.spec("y", module="agents_y"))
+
+            assert (await anchor.said("y"))["modules"] == ["sample_quick"]
+
     async def test_a_host_that_waits_can_be_given_up(self, tmp_path: Path) -> None:
         release = tmp_path / "release"
         env = {"SAMPLE_RELEASE": str(release)}
@@ -232,7 +287,7 @@ class TestSlowImports:
 
             await client.signal("slow", signal.SIGKILL)
 
-            with pytest.raises(LaunchError, match="told to end before it had a process"):
+            with pytest.raises(LaunchError, match=r"told to end before it had a process|takes long"):
                 await slow
             release.touch()
             await client.spawn(anchor.spec("again", module="sample_slow"))
@@ -289,6 +344,26 @@ class TestImages:
             anchor.kill()
 
             await eventually(lambda: all(gone(image.pid) for image in images))
+
+    async def test_those_that_a_module_ends_again_and_again_are_made_without_it(self) -> None:
+        modules = {"sample_a": PLAIN, "sample_bomb": "import signal\nsignal.setitimer(0, 0.05)\n"}
+        with anchored(modules=modules) as anchor:
+            client = await anchor.connect()
+            await eventually(lambda: '"why": "images that have it die"' in anchor.log(), 20)
+
+            await client.spawn(anchor.spec("one", module="sample_a"))
+
+            assert (await anchor.said("one"))["modules"] == []
+
+    async def test_a_module_that_reaps_children_does_not_end_one(self) -> None:
+        source = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        with anchored(modules={"sample_a": source}) as anchor:
+            client = await anchor.connect()
+            await client.spawn(anchor.spec("one", module="sample_a"))
+            before = [image.pid for image in anchor.images()]
+            await client.spawn(anchor.spec("two", module="sample_a"))
+
+            assert [image.pid for image in anchor.images()] == before
 
     async def test_hosts_that_end_at_once_are_told_of(self) -> None:
         with anchored(modules={"sample_a": PLAIN}) as anchor:

@@ -135,6 +135,9 @@ class TestStarting:
 
         core.run("h1-1", "writer-1")
         assert core.replica("writer-1").reason is None
+        before = core.state
+        core.tell(HostDelayed("h0-9", "of a control plane before this one"))
+        assert core.state is before
 
     def test_why_no_process_could_be_made_is_part_of_the_reason(self) -> None:
         core = Core(component("writer", restart={"max_restarts": 0}))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from contracts.specs import ComponentSpec, HostSpec, Mode, ReplicaSpec
-from control_plane.runtime.images.nursery import MAX_EARLY_DEATHS, Nursery
+from control_plane.runtime.images.nursery import MAX_SHORT_LIVES, Nursery
 
 
 class Keeper:
@@ -65,22 +65,57 @@ def let_the_last_image_die(keeper: Keeper, nursery: Nursery) -> None:
     pid = keeper.forked[-1]
     os.waitpid(pid, 0)
     assert nursery.ended(pid)
+    nursery.act(0.0)
 
 
-def test_images_that_die_before_they_obey_are_not_made_for_ever(keeper: Keeper) -> None:
+def test_images_that_die_early_are_made_without_modules_and_then_no_more(keeper: Keeper) -> None:
     with selectors.DefaultSelector() as selector:
         nursery = Nursery(keeper, selector, ["sample"])
         nursery.bear(spec("one"))
 
-        for _ in range(MAX_EARLY_DEATHS):
+        for _ in range(2 * MAX_SHORT_LIVES):  # as often with the module, and without
             assert keeper.refused == []
             let_the_last_image_die(keeper, nursery)
 
-        assert len(keeper.forked) == MAX_EARLY_DEATHS
         assert keeper.refused == [("one", "the process that is to fork it dies, see anchor.log")]
         nursery.bear(spec("two"))  # whoever asks again gets another chance
-        assert len(keeper.forked) == MAX_EARLY_DEATHS + 1
+        nursery.act(0.0)
+        made = len(keeper.forked)
         nursery.close()
         assert [host for host, _ in keeper.refused] == ["one", "two"]
         let_the_last_image_die(keeper, nursery)
-        assert len(keeper.forked) == MAX_EARLY_DEATHS + 1
+        assert len(keeper.forked) == made
+
+
+def test_a_fork_that_fails_refuses_the_host_and_nothing_else(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_peer: socket.socket, _ours: socket.socket) -> int:
+        raise BlockingIOError("no more processes")
+
+    with selectors.DefaultSelector() as selector:
+        nursery = Nursery(keeper, selector, [])
+        let_the_last_image_die_under(fail, keeper, nursery, monkeypatch)
+
+        nursery.bear(spec("one"))
+        nursery.act(0.0)
+
+        assert keeper.refused == [
+            ("one", "the process that is to fork it could not be made: no more processes")
+        ]
+        monkeypatch.undo()
+        nursery.bear(spec("two"))
+        nursery.act(0.0)
+        assert nursery.awaits("two")
+        nursery.close()
+        let_the_last_image_die(keeper, nursery)
+
+
+def let_the_last_image_die_under(
+    fork: Callable[[socket.socket, socket.socket], int],
+    keeper: Keeper,
+    nursery: Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "fork_image", fork)
+    let_the_last_image_die(keeper, nursery)

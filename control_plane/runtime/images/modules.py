@@ -6,18 +6,19 @@ import must not be in an image: it is found out here, and imported by its hosts 
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import gc
 import importlib
+import itertools
 import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from control_plane.runtime import clock
 from control_plane.runtime.images.protocol import Imported
@@ -46,6 +47,8 @@ HOST_MODULES = (
 )
 
 _PROCESS = "/proc/self"
+# Where `__import__` has it, after the name: zero where the name is no relative one.
+_LEVEL = 3
 # What came into this process, or the one that it was forked from, with the components' modules.
 _users_modules: list[str] = []
 
@@ -65,22 +68,29 @@ def _import_all(modules: Sequence[str]) -> None:
         importlib.import_module(name)
 
 
-def import_users(module: str) -> Imported:
-    """Import a component's module; after an outcome of `unsafe` this process must not fork any more."""
-    before, began_s = Footprint.take(), clock.now_s()
-    outcome, why = "imported", ""
+def import_users(module: str, watch: ImportWatch) -> Imported:
+    """Import a component's module, and say what came of it."""
+    last, before, began_s = next(reversed(sys.modules)), Footprint.take(), clock.now_s()
+    outcome, why, spoils = "imported", "", False
     try:
-        importlib.import_module(module)
-    except Elsewhere as exc:
-        outcome, why = "elsewhere", exc.package
+        with watch:
+            importlib.import_module(module)
+    except Elsewhere:
+        pass
     except (Exception, SystemExit) as exc:
         # The supervision boundary for the users' code; its host meets the same exception and reports it.
-        outcome, why = "failed", users_traceback(exc)
+        outcome, why, spoils = "failed", users_traceback(exc), bool(watch.refused)
+    else:
+        spoils = bool(watch.refused)  # it has made do without
+    if watch.refused:
+        outcome, why = "elsewhere", watch.refused
     if started := ", ".join(Footprint.take().beyond(before)):
-        outcome, why = "unsafe", f"importing it {started}"
+        outcome, why, spoils = "unsafe", f"importing it {started}", True
+    # From the end: whoever looks through all of them writes reference counts on pages that are shared.
+    _users_modules.extend(itertools.takewhile(lambda name: name != last, reversed(sys.modules)))
     duration_s = round(clock.now_s() - began_s, 4)
     return Imported.model_validate(
-        {"module": module, "outcome": outcome, "duration_s": duration_s, "why": why}
+        {"module": module, "outcome": outcome, "spoils": spoils, "duration_s": duration_s, "why": why}
     )
 
 
@@ -109,50 +119,61 @@ def freeze() -> None:
 
 
 class Elsewhere(BaseException):
-    """A module needs a package that another image is for. No Exception: nobody's `except` is to catch it."""
-
-    def __init__(self, package: str) -> None:
-        self.package = package
-        super().__init__(package)
+    """A module needs a package that another image is for. No Exception: few `except` are to catch it."""
 
 
-class ImportWatch(MetaPathFinder):
-    """Sees, in front of all finders, what is imported, and stops at packages that are to be avoided.
+class ImportWatch:
+    """In the place of `__import__`, sees which installed packages an import comes to, and stops at some.
 
-    Whoever looks through all modules instead writes a reference count in each, on pages that are shared.
+    A finder would see no end of an import, and what is only looked for as well.
 
     Args:
-        project: the folder whose own packages count as no packages.
-        begun: called with the outermost package that is being imported, whenever there is another one.
+        project: the folder whose own packages are not looked at.
+        begun: called with the outermost package that is being imported, and with nothing when it is done.
     """
 
     def __init__(self, project: Path, begun: Callable[[str], None]) -> None:
         self._project = project
         self._begun = begun
-        self._open: list[str] = []
+        self._depth = 0
+        self._import = builtins.__import__
         self.avoid: Collection[str] = ()
+        self.refused = ""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Find nothing, and leave it to the finders behind."""
-        _users_modules.append(fullname)
-        if path is None and fullname not in sys.stdlib_module_names and not self._is_own(fullname):
-            if fullname in self.avoid:
-                raise Elsewhere(fullname)
-            outermost = self._open[:1]
-            self._open = [*filter(_is_being_imported, self._open), fullname]
-            if self._open[:1] != outermost:
-                self._begun(self._open[0])
-        return None
+    def __enter__(self) -> None:
+        self._depth, self.refused = 0, ""
+        self._import = builtins.__import__
+        builtins.__import__ = self
+
+    def __exit__(self, *_: object) -> None:
+        if builtins.__import__ is self:
+            builtins.__import__ = self._import
+
+    def __call__(self, name: str, *args: Any, **kwargs: Any) -> ModuleType:
+        """Import as `__import__` does.
+
+        Raises:
+            Elsewhere: the package is to be avoided.
+        """
+        package = name.partition(".")[0]
+        level = args[_LEVEL] if len(args) > _LEVEL else kwargs.get("level", 0)
+        if level or package in sys.modules or package in sys.stdlib_module_names or self._is_own(package):
+            return self._import(name, *args, **kwargs)
+        if package in self.avoid:
+            self.refused = self.refused or package
+            raise Elsewhere(package)
+        self._depth += 1
+        if self._depth == 1:
+            self._begun(package)
+        try:
+            return self._import(name, *args, **kwargs)
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._begun("")
 
     def _is_own(self, name: str) -> bool:
         return (self._project / name).is_dir() or (self._project / f"{name}.py").exists()
-
-
-def _is_being_imported(name: str) -> bool:
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import selectors
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,9 +38,12 @@ log = logging.getLogger("coplane.anchor")
 
 # Longer than what most modules take, far shorter than what people notice.
 SLOW_S = 0.5
-MAX_IMAGES = 5
-# Of images that had not even imported what every host needs, in a row.
-MAX_EARLY_DEATHS = 3
+MAX_IMAGES = 8
+# Images that lived no longer, so many in a row, are not made again in the same way.
+SHORT_LIFE_S = 10.0
+MAX_SHORT_LIVES = 5
+# A fork takes some milliseconds.
+STUCK_S = 5.0
 
 
 @dataclass
@@ -48,15 +51,16 @@ class Waiting:
     """A host that is to be forked.
 
     Attributes:
-        modules: those of its components that are imported before.
-        image: the one that was told to fork it.
+        modules: those of its components.
+        image: the one that was told to fork it, at `ordered_s`.
         doomed: it is to be killed as soon as it is there.
         told: what its requester was told it waits for.
     """
 
     spec: HostSpec
-    modules: frozenset[str]
+    modules: tuple[str, ...]
     image: Image | None = None
+    ordered_s: float = 0.0
     doomed: bool = False
     told: str = ""
 
@@ -69,20 +73,24 @@ class Image:
         queue: modules that it will import.
         modules: those that it has imported, or tried to.
         awake_s: since when it obeys; None while it still imports what every host needs.
-        importing: the module that it imports now, since `since_s`.
-        package: what is not the project's own in this import, or in the one that took long.
+        importing: the module that it imports now, since `since_s`; `slow`, if that takes long.
+        package: what is not the project's own in this import; of an image apart, in the one that took long.
         apart: it was left to a slow import.
+        spoilt: it must fork no more.
     """
 
     pid: int
     peer: Connection
     queue: deque[str]
+    born_s: float
+    apart: bool = False
+    package: str = ""
     modules: list[str] = field(default_factory=list)
     awake_s: float | None = None
     importing: str = ""
     since_s: float = 0.0
-    package: str = ""
-    apart: bool = False
+    slow: bool = False
+    spoilt: bool = False
 
 
 class Owner(Protocol):
@@ -111,14 +119,13 @@ class Nursery:
     def __init__(self, owner: Owner, selector: selectors.BaseSelector, modules: Sequence[str]) -> None:
         self._owner = owner
         self._selector = selector
-        self._modules = tuple(dict.fromkeys(modules))
         self._waiting: dict[str, Waiting] = {}
         self._images: list[Image] = []
-        # Which image has a module, or is to have it; none for one that is not to be imported before a fork.
-        self._homes: dict[str, Image] = {}
-        self._early_deaths = 0
+        # What is imported before a fork, and which image has it, or is to have it.
+        self._homes: dict[str, Image | None] = dict.fromkeys(modules)
+        self._short_lives = 0
         self._closed = False
-        self._add_image(self._modules)
+        self._go_on()
 
     # What the anchor asks.
 
@@ -134,9 +141,9 @@ class Nursery:
 
     @property
     def wake_at_s(self) -> float | None:
-        """When the import that is under way will have taken long."""
-        hasty = self._hasty()
-        return hasty.since_s + SLOW_S if hasty else None
+        """When the next import that is under way will have taken long."""
+        hasty = (image.since_s + SLOW_S for image in self._images if image.importing and not image.slow)
+        return None if self._closed else min(hasty, default=None)
 
     def awaits(self, host: str) -> bool:
         """Tell whether a host of this id is to be forked."""
@@ -144,21 +151,18 @@ class Nursery:
 
     def bear(self, spec: HostSpec) -> None:
         """Fork a host as soon as the modules of its components are imported; the owner hears of it."""
-        needed = frozenset(replica.component.use.partition(":")[0] for replica in spec.replicas)
-        self._waiting[spec.id] = Waiting(spec, needed)
-        if not self._images and not self._closed:
-            self._early_deaths = 0
-            self._add_image(self._modules)
-        self._go_on()
+        modules = dict.fromkeys(replica.component.use.partition(":")[0] for replica in spec.replicas)
+        self._waiting[spec.id] = Waiting(spec, tuple(modules))
 
     def give_up(self, host: str) -> None:
         """Fork a host no more; one that is just being forked is doomed."""
         waiting = self._waiting[host]
         if waiting.image is None:
-            del self._waiting[host]
-            self._owner.stillborn(waiting.spec, "it was told to end before it had a process")
-        else:
-            waiting.doomed = True
+            self._refuse(waiting, waiting.told or "it was told to end before it had a process")
+            return
+        waiting.doomed = True
+        if clock.now_s() > waiting.ordered_s + STUCK_S:
+            _kill(waiting.image)
 
     def give_up_all(self) -> None:
         """Fork none of the hosts that wait."""
@@ -166,19 +170,26 @@ class Nursery:
             self.give_up(host)
 
     def act(self, now_s: float) -> None:
-        """Leave an image to its import, where that takes long."""
-        hasty = self._hasty()
-        if hasty and now_s >= hasty.since_s + SLOW_S:
-            self._leave_apart(hasty)
-            self._go_on()
+        """Do what is possible by now, all at once: call it whenever something has happened."""
+        late = [
+            image
+            for image in self._images
+            if image.importing and not image.slow and now_s >= image.since_s + SLOW_S
+        ]
+        for image in late:
+            image.slow = True
+            if not image.apart and len(self._images) < MAX_IMAGES:
+                self._leave_apart(image)
+        self._go_on()
 
     def ended(self, pid: int) -> bool:
         """Hear of the end of a process; tell whether it was an image."""
         image = next((image for image in self._images if image.pid == pid), None)
-        if image is not None:
-            self._lost(image)
-            self._go_on()
-        return image is not None
+        if image is None:
+            return False
+        image.peer.read_to_the_end()
+        self._lost(image)
+        return True
 
     def close(self) -> None:
         """Make no hosts and no images any more."""
@@ -200,27 +211,32 @@ class Nursery:
             return
         match report:
             case Awake():
-                image.awake_s, self._early_deaths = clock.now_s(), 0
+                image.awake_s = clock.now_s()
             case Begun():
-                image.package = report.package
+                if not (image.apart and image.package):
+                    image.package = report.package
             case Imported():
-                image.importing = ""
+                image.importing, image.slow = "", False
                 self._imported(image, report)
             case Forked():
                 self._forked(report)
-        self._go_on()
 
     def _imported(self, image: Image, done: Imported) -> None:
+        image.spoilt = image.spoilt or done.spoils
         match done.outcome:
             case "unsafe":
-                _kill(image)
-                self._replace(image, without=done.module, why=done.why)
+                self._leave_to_hosts(done.module, done.why)
             case "elsewhere":
-                other = next((one for one in self._images if one.apart and one.package == done.why), image)
-                other.queue.append(done.module)
+                other = next((one for one in self._images if one.apart and one.package == done.why), None)
+                if other:
+                    other.queue.append(done.module)
                 self._homes[done.module] = other
             case "imported" | "failed":
                 image.modules.append(done.module)
+
+    def _leave_to_hosts(self, module: str, why: str) -> None:
+        self._homes.pop(module, None)
+        log.warning("module.unsafe", extra={"target": module, "why": why})
 
     def _forked(self, forked: Forked) -> None:
         waiting = self._waiting.pop(forked.host)
@@ -229,74 +245,57 @@ class Nursery:
         else:
             self._owner.born(waiting.spec, forked.pid, doomed=waiting.doomed)
 
+    def _refuse(self, waiting: Waiting, why: str) -> None:
+        del self._waiting[waiting.spec.id]
+        self._owner.stillborn(waiting.spec, why)
+
+    # Images that end.
+
     def _lost(self, image: Image) -> None:
-        """Let another image do what this one was there for, but not import what has ended it."""
+        """Do without an image that has died: others import what it had, but for what has ended it."""
         for waiting in tuple(self._waiting.values()):
             if waiting.image is image:
                 waiting.image = None
                 if waiting.doomed:
                     self.give_up(waiting.spec.id)
-        self._early_deaths += image.awake_s is None
-        if self._early_deaths < MAX_EARLY_DEATHS:
-            self._replace(image, without=image.importing, why="importing it ends the process")
-            return
+        self._drop(image)
+        if image.importing:
+            self._leave_to_hosts(image.importing, "importing it ends the process")
+        elif clock.now_s() < image.born_s + SHORT_LIFE_S:
+            self._short_lives += 1
+        else:
+            self._short_lives = 0
+        if self._short_lives >= MAX_SHORT_LIVES:
+            self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        """Blame the modules, which hosts import by themselves then; without any, the hosts that wait."""
+        self._short_lives = 0
+        homeless = [module for module, home in self._homes.items() if home is None]
+        for module in homeless:
+            self._leave_to_hosts(module, "images that have it die")
+        if not homeless:
+            for waiting in tuple(self._waiting.values()):
+                if waiting.image is None:
+                    self._refuse(waiting, "the process that is to fork it dies, see anchor.log")
+
+    def _drop(self, image: Image) -> None:
         self._images.remove(image)
         image.peer.close()
-        for waiting in tuple(self._waiting.values()):
-            del self._waiting[waiting.spec.id]
-            self._owner.stillborn(waiting.spec, "the process that is to fork it dies, see anchor.log")
-
-    # Images.
-
-    def _add_image(self, modules: Iterable[str], *, apart: bool = False, package: str = "") -> None:
-        ours, theirs = socket.socketpair()
-        pid = self._owner.fork_image(theirs, ours)
-        theirs.close()
-        image = Image(
-            pid,
-            Connection(
-                ours,
-                self._selector,
-                on_line=lambda _, line: self._heard(image, line),
-                on_close=lambda _: _kill(image) if image in self._images else None,
-            ),
-            deque(modules),
-            apart=apart,
-            package=package,
-        )
-        self._images.append(image)
-        self._homes.update(dict.fromkeys(image.queue, image))
-
-    def _replace(self, image: Image, *, without: str, why: str) -> None:
-        """Make another image of the same modules, but for the one that has spoiled this."""
-        self._images.remove(image)
-        image.peer.close()
-        if without:
-            del self._homes[without]
-            log.warning("module.unsafe", extra={"target": without, "why": why})
-        kept = [module for module, home in self._homes.items() if home is image]
-        if not self._closed:
-            self._add_image(kept, apart=image.apart, package=image.package)
-
-    def _hasty(self) -> Image | None:
-        """Return the image that others wait for while it imports, if another can take its place."""
-        image = self._common()
-        return image if image and image.importing and len(self._images) < MAX_IMAGES else None
-
-    def _common(self) -> Image | None:
-        return next((image for image in self._images if not image.apart), None)
-
-    def _leave_apart(self, image: Image) -> None:
-        log.info("image.left_apart", extra={"target": image.importing, "package": image.package})
-        image.apart = True
-        rest = [*image.modules, *image.queue]
-        image.modules.clear()
-        image.queue.clear()
-        self._add_image(rest)
+        for module, home in self._homes.items():
+            if home is image:
+                self._homes[module] = None
 
     # What is next.
 
     def _go_on(self) -> None:
+        if self._closed:
+            return
+        for image in tuple(self._images):
+            if image.spoilt and not (image.importing or image.queue):
+                _kill(image)
+                self._drop(image)
+        self._find_homes()
         for image in self._images:
             if image.awake_s is not None and not image.importing:
                 # All that comes quickly first: what is written between two forks is shared by neither.
@@ -308,22 +307,71 @@ class Nursery:
                 waiting.told = why
                 self._owner.delayed(waiting.spec, why)
 
+    def _find_homes(self) -> None:
+        """Let every module be imported somewhere, and every host be forked from somewhere."""
+        homeless = [module for module, home in self._homes.items() if home is None]
+        common = self._common() or self._add_image()
+        if common is not None:
+            common.queue.extend(homeless)
+            self._homes.update(dict.fromkeys(homeless, common))
+
+    def _add_image(self) -> Image | None:
+        ours, theirs = socket.socketpair()
+        try:
+            pid = self._owner.fork_image(theirs, ours)
+        except OSError as exc:
+            ours.close()
+            for waiting in tuple(self._waiting.values()):
+                if waiting.image is None:
+                    self._refuse(waiting, f"the process that is to fork it could not be made: {exc}")
+            return None
+        finally:
+            theirs.close()
+        peer = Connection(
+            ours,
+            self._selector,
+            on_line=lambda _, line: self._heard(image, line),
+            on_close=lambda _: _kill(image) if image in self._images else None,
+        )
+        image = Image(pid, peer, deque(), born_s=clock.now_s())
+        self._images.append(image)
+        return image
+
+    def _leave_apart(self, image: Image) -> None:
+        log.info("image.left_apart", extra={"target": image.importing, "package": image.package})
+        image.apart = True
+        for module in (*image.modules, *image.queue):
+            self._homes[module] = None
+        image.modules.clear()
+        image.queue.clear()
+
+    def _common(self) -> Image | None:
+        return next((image for image in self._images if not image.apart), None)
+
     def _fork_from(self, image: Image) -> None:
-        for waiting in self._waiting.values():
-            if waiting.image is None and self._image_for(waiting) is image:
-                waiting.image = image
-                image.peer.send(Fork(spec=waiting.spec))
+        chosen = [
+            waiting
+            for waiting in self._waiting.values()
+            if waiting.image is None and not image.spoilt and self._image_for(waiting) is image
+        ]
+        for waiting in chosen:
+            waiting.image, waiting.ordered_s = image, clock.now_s()
+        if chosen:
+            image.peer.send(Fork(specs=tuple(waiting.spec for waiting in chosen)))
 
     def _import_into(self, image: Image) -> None:
-        if image.queue:
-            image.importing, image.since_s = image.queue.popleft(), clock.now_s()
-            if not image.apart:
-                image.package = ""
-            others = (one for one in self._images if one.apart and one.package and one is not image)
-            image.peer.send(Import(module=image.importing, avoid=tuple(o.package for o in others)))
+        if not image.queue:
+            return
+        image.importing, image.since_s = image.queue.popleft(), clock.now_s()
+        avoid: tuple[str, ...] = ()
+        if not image.apart:
+            image.package = ""
+            avoid = tuple(one.package for one in self._images if one.apart and one.package)
+        image.peer.send(Import(module=image.importing, avoid=avoid))
 
     def _homes_of(self, waiting: Waiting) -> dict[str, Image]:
-        return {module: self._homes[module] for module in waiting.modules if module in self._homes}
+        homes = ((module, self._homes.get(module)) for module in waiting.modules)
+        return {module: home for module, home in homes if home}
 
     def _image_for(self, waiting: Waiting) -> Image | None:
         """Return the image that bears a host, once it has all modules that it is to have."""
@@ -334,9 +382,9 @@ class Nursery:
 
     def _delay_of(self, waiting: Waiting) -> str:
         for module, image in self._homes_of(waiting).items():
-            if image.apart and module == image.importing:
+            if image.slow and module == image.importing:
                 return f"importing '{module}' takes long" + (f" ({image.package})" if image.package else "")
-            if image.apart and module in image.queue:
+            if image.importing and module in image.queue and (image.slow or image.apart):
                 return f"'{module}' waits for the import of '{image.importing}'"
         return ""
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from contracts.specs import HostSpec
 from control_plane.runtime import children
-from control_plane.runtime.anchor_protocol import MAX_REQUEST_BYTES, Lines, to_line
+from control_plane.runtime.anchor_protocol import MAX_ANSWER_BYTES, Lines, to_line
 from control_plane.runtime.images import modules
 from control_plane.runtime.images.protocol import Awake, Begun, Fork, Forked, Import, Report, read_order
 from control_plane.runtime.sources import Sources
@@ -34,7 +35,6 @@ class ImageProcess:
         project: the folder that the users' modules are imported from.
         entry: what a host runs.
         release: closes in a host what belongs to the anchor or to another host.
-        read_since_ns: when the first module of this process was imported, in nanoseconds since 1970.
     """
 
     def __init__(
@@ -44,16 +44,14 @@ class ImageProcess:
         project: Path,
         entry: children.HostEntry,
         release: Callable[[HostSpec], None],
-        read_since_ns: int,
     ) -> None:
         self._peer = peer
         self._project = project
         self._entry = entry
         self._release = release
         self._watch = modules.ImportWatch(project, lambda package: self._report(Begun(package=package)))
-        self._sources = Sources(project, read_since_ns=read_since_ns)
+        self._sources = Sources(project, read_since_ns=time.time_ns())
         self._known = 0
-        self._passing: list[int] = []
 
     def run(self) -> int:
         """Obey until the anchor hangs up."""
@@ -61,18 +59,15 @@ class ImageProcess:
         modules.import_for_hosts()
         # Not before: a user's folder can have the name of a module that we import.
         sys.path.insert(0, str(self._project))
-        sys.meta_path.insert(0, self._watch)
         self._report(Awake())
-        lines = Lines(MAX_REQUEST_BYTES)
+        lines = Lines(MAX_ANSWER_BYTES)
         while data := self._peer.recv(READ_BYTES):
             for line in lines.feed(data):
                 match read_order(line):
                     case Import() as order:
                         self._import(order)
-                    case Fork(spec=spec):
-                        self._fork(spec)
-            while self._passing:
-                os.waitpid(self._passing.pop(), 0)
+                    case Fork() as order:
+                        self._fork(order.specs)
         return 0
 
     def _report(self, report: Report) -> None:
@@ -80,7 +75,7 @@ class ImageProcess:
 
     def _import(self, order: Import) -> None:
         self._watch.avoid = order.avoid
-        done = modules.import_users(order.module)
+        done = modules.import_users(order.module, self._watch)
         new = modules.users_modules(since=self._known)
         self._known += len(new)
         self._sources.add(new)
@@ -88,19 +83,19 @@ class ImageProcess:
         log.info("module.imported", extra={"target": order.module, **done.model_dump(exclude={"module"})})
         self._report(done)
 
-    def _fork(self, spec: HostSpec) -> None:
+    def _fork(self, specs: Sequence[HostSpec]) -> None:
         # A fork has the code that was imported once; whoever has changed a file since means the file.
         changed = self._sources.changed()
+        if changed:
+            log.info("hosts.made_anew", extra={"changed_file": changed})
         gc.freeze()
         try:
-            pid, between = children.give_away(lambda close: self._make_host(spec, close, anew=bool(changed)))
+            made = children.give_away([partial(self._make_host, spec, anew=bool(changed)) for spec in specs])
         except OSError as exc:
-            self._report(Forked(host=spec.id, pid=None, error=str(exc)))
-            return
-        self._passing.append(between)
-        if changed:
-            log.info("host.made_anew", extra={"host": spec.id, "changed_file": changed})
-        self._report(Forked(host=spec.id, pid=pid))
+            made = [str(exc)] * len(specs)
+        for spec, outcome in zip(specs, made, strict=True):
+            pid, error = (outcome, "") if isinstance(outcome, int) else (None, outcome)
+            self._report(Forked(host=spec.id, pid=pid, error=error))
 
     def _make_host(self, spec: HostSpec, close: Callable[[], None], *, anew: bool) -> int:
         if anew:
@@ -111,5 +106,4 @@ class ImageProcess:
         close()
         self._peer.close()
         self._release(spec)
-        sys.meta_path.remove(self._watch)
         gc.enable()

@@ -21,10 +21,10 @@ class Import(Record):
 
 
 class Fork(Record):
-    """Fork a host; answered by `Forked`."""
+    """Fork hosts; answered by a `Forked` for each."""
 
     op: Literal["fork"] = "fork"
-    spec: HostSpec
+    specs: tuple[HostSpec, ...]
 
 
 Order = Import | Fork
@@ -39,7 +39,7 @@ class Awake(Record):
 
 
 class Begun(Record):
-    """The import under way has come to a package that is not the project's own; the outermost of those."""
+    """The import under way has come to a package that is not the project's own, or is done with it: empty."""
 
     type: Literal["begun"] = "begun"
     package: str
@@ -48,13 +48,15 @@ class Begun(Record):
 class Imported(Record):
     """What came of importing a module.
 
-    `failed`: it raises, which its hosts will report. `unsafe`: it started threads or opened sockets, so this
-    image must fork no more. `elsewhere`: it needs a package that another image is for.
+    `failed`: it raises, which its hosts will report. `unsafe`: it started threads or opened sockets.
+    `elsewhere`: it needs the package `why`, which another image is for. What `spoils` an image keeps it from
+    forking any more.
     """
 
     type: Literal["imported"] = "imported"
     module: str
     outcome: Literal["imported", "failed", "unsafe", "elsewhere"]
+    spoils: bool = False
     duration_s: float = 0.0
     why: str = ""
 
