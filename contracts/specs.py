@@ -94,11 +94,13 @@ class ComponentSpec(Spec):
         command: a program and its arguments, in place of `use`.
         run: the method of an object that starts it; `stop` the one that stops it.
         ready: the attribute, method or event of an object that says that it has started.
-        agent: the one agent that a launcher object is to load.
+        agent: the one agent that a launcher object is to load; `agents` stand for a component each, and are
+            replaced by these when the configuration is read.
         host: the virtual host that it is served at alone, such as `shop.localhost`.
         port: of code, a listener of its own, at which it is served alone; of a program, where that listens.
         strip_prefix: it sees paths without its prefix, and is told of it by `X-Forwarded-Prefix`.
         aliases: other names for it on the command line of a launch.
+        adopt_bus: the streams of a FastStream application are the bus's, and its own broker connects nowhere.
         exclusive: the code bears no second instance of itself in one process.
 
     `on_dependency_failure`: a running replica ignores that nothing it depends on serves any longer, or
@@ -113,6 +115,8 @@ class ComponentSpec(Spec):
     stop: str = Field("", pattern=IDENTIFIER)
     ready: str = Field("", pattern=IDENTIFIER)
     agent: str = ""
+    agents: tuple[str, ...] = ()
+    adopt_bus: bool = False
     exclusive: bool = False
     aliases: tuple[Name, ...] = ()
     command: tuple[str, ...] = ()

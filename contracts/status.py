@@ -86,6 +86,7 @@ class ComponentStatus(Observation):
     desired: str
     state: ReplicaState
     prefix: str
+    aliases: tuple[str, ...] = ()
     depends_on: tuple[str, ...]
     replicas: tuple[ReplicaStatus, ...]
 

@@ -1,4 +1,7 @@
-"""Hosts a FastStream application: its lifespan, its hooks and its own broker, which is left alone."""
+"""Hosts a FastStream application: its lifespan, its hooks, and its own broker.
+
+That is left alone, unless the component says `adopt_bus`: then its streams are the bus's, in every mode.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,22 @@ from contracts.specs import ComponentSpec
 class FastStreamAdapter:
     """Starts and stops the application as `faststream run` does, but for its signal handlers."""
 
-    def __init__(self, _context: ComponentContext, target: Any, spec: ComponentSpec) -> None:
+    def __init__(self, context: ComponentContext, target: Any, spec: ComponentSpec) -> None:
+        self._context = context
         self._app = target
         self._spec = spec
         self._stack = contextlib.AsyncExitStack()
+        if spec.adopt_bus:
+            for broker in target.brokers:
+                context.broker.include_router(broker)
 
     async def startup(self) -> None:
         """Enter the lifespan, run the hooks, connect the broker; leave nothing where one of them fails."""
         try:
             await self._stack.enter_async_context(self._app.lifespan_context())
             await self._app.start()
+            if self._spec.adopt_bus:
+                self._share_globals()
         except BaseException:
             with contextlib.suppress(Exception):
                 await self.shutdown()
@@ -35,6 +44,13 @@ class FastStreamAdapter:
             await self._app.stop()
         finally:
             await self._stack.aclose()
+
+    def _share_globals(self) -> None:
+        """Let adopted handlers find in their `Context` what lifespan and hooks have put there."""
+        ours = self._context.broker.context
+        for name, value in self._app.context.context.items():
+            if name not in ours.context:
+                ours.set_global(name, value)
 
     def get_routes(self) -> APIRouter | None:
         """Return nothing."""

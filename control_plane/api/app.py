@@ -138,7 +138,9 @@ def _status_routes(controller: Controller) -> APIRouter:
 
 
 def _component(controller: Controller, name: str) -> ComponentStatus:
-    known = {component.name: component for component in controller.status().components}
+    components = controller.status().components
+    known = {alias: component for component in components for alias in component.aliases}
+    known |= {component.name: component for component in components}
     if name not in known:
         raise ControlError(
             f"unknown component '{name}'", why=did_you_mean(name, known), fix='Run "ctl status"', code="E3002"
@@ -153,8 +155,8 @@ def _request_routes(controller: Controller) -> APIRouter:
     routes = APIRouter(tags=["requests"])
 
     async def ask(request: AnyRequest, wish: Wish | None) -> dict[str, Any]:
-        _component(controller, request.component)
-        return await controller.request(request, wait_s=wish.wait_s if wish else None)
+        named = request.model_copy(update={"component": _component(controller, request.component).name})
+        return await controller.request(named, wait_s=wish.wait_s if wish else None)
 
     @routes.post("/v1/components/{name}/start")
     async def start(name: str, wish: Wish | None = None) -> dict[str, Any]:

@@ -39,6 +39,29 @@ def adopt(
     return routers
 
 
+def stand_in(foreign: Any, publish: Publish, ping: Callable[..., Awaitable[bool]]) -> None:
+    """Let a foreign broker that was adopted connect to nothing: what its users ask of it is done by ours."""
+
+    async def publish_here(
+        message: Any = None,
+        channel: str | None = None,
+        *,
+        stream: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        **_redis_options: Any,
+    ) -> str:
+        if stream is None:
+            raise _refusal(f"publishes to {channel or 'a list'}, which is no stream", "name a stream")
+        return await publish(message, stream, headers=headers, correlation_id=correlation_id)
+
+    async def nothing(*_args: Any, **_kwargs: Any) -> None:
+        """Be started and stopped, or rather not: ours is."""
+
+    foreign.publish, foreign.ping = publish_here, ping
+    foreign.start = foreign.stop = nothing
+
+
 def _router_like(endpoint: Any, make_router: Callable[..., Any]) -> Any:
     outer = endpoint._outer_config
     return make_router(

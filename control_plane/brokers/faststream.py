@@ -27,7 +27,7 @@ from faststream.exceptions import FeatureNotSupportedException
 from faststream.specification.schema import BrokerSpec
 
 from contracts.errors import BusError, ComponentError
-from control_plane.brokers.adoption import adopt
+from control_plane.brokers.adoption import adopt, stand_in
 from control_plane.brokers.consumer import DrainReport, Failure
 from control_plane.brokers.endpoints import BusConfig, BusPublisher, BusSubscriber, StreamOptions
 from control_plane.brokers.messages import Received
@@ -167,6 +167,8 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
     def include_router(self, router: Registrator[Any, Any], **options: Any) -> None:
         """Include a router; one of FastStream's Redis routers is adopted, with our delivery.
 
+        So is one of its Redis brokers, which connects to nothing from here on.
+
         Raises:
             BusError: a foreign router subscribes to something that is not a stream (E4003).
         """
@@ -176,6 +178,8 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         self._adopted.append(router)  # its handlers live as long as it does
         for adopted in adopt(router, self.publish, make_router=BusRouter):
             super().include_router(adopted, **options)
+        if isinstance(router, BrokerUsecase):
+            stand_in(router, self.publish, self.ping)
 
     async def start(self) -> None:
         """Begin to consume.

@@ -47,12 +47,13 @@ def component_path(name: str, action: str) -> str:
 
 
 def choose(components: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
-    """Return the components that were named; all where none was.
+    """Return the components that were named, by an alias too; all where none was.
 
     Raises:
         ControlError: one is not known (E3002).
     """
-    known = {component["name"]: component for component in components}
+    known = {alias: component for component in components for alias in component.get("aliases", ())}
+    known |= {component["name"]: component for component in components}
     for name in names:
         if name not in known:
             raise ControlError(
@@ -61,4 +62,5 @@ def choose(components: list[dict[str, Any]], names: list[str]) -> list[dict[str,
                 fix='Run "ctl status"',
                 code="E3002",
             )
-    return [component for name, component in known.items() if not names or name in names]
+    named = {known[name]["name"] for name in names}
+    return [component for component in components if not names or component["name"] in named]

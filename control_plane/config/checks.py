@@ -116,7 +116,7 @@ def _taken_listener(name: str, port: int | None, settings: Settings) -> Iterator
 
 # What means something for one of the two only.
 _FOR_PROGRAMS = ("stop_signal", "pty")
-_FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "pythonpath")
+_FOR_CODE = ("kind", "factory", "run", "stop", "ready", "agent", "agents", "adopt_bus", "pythonpath")
 
 
 def _programs(settings: Settings) -> Iterator[ConfigError]:

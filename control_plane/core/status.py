@@ -173,6 +173,7 @@ def _component_status(state: State, name: str, replicas: list[ReplicaStatus]) ->
         desired="stopped" if is_down_wanted(state, name) else "running",
         state=_component_state(state, name, replicas),
         prefix=wanted.spec.address,
+        aliases=wanted.spec.aliases,
         depends_on=wanted.spec.depends_on,
         replicas=tuple(replicas),
     )

@@ -72,7 +72,11 @@ def _facts(kind: Kind, spec: ComponentSpec) -> Iterator[str]:
         case Kind.TASK:
             yield "run as a task: its return is the end of the component, its exception a crash"
         case Kind.FASTSTREAM:
-            yield "started and stopped with its own broker, which is left alone"
+            yield (
+                "started and stopped, and its streams are the bus's"
+                if spec.adopt_bus
+                else "started and stopped with its own broker, which is left alone"
+            )
         case Kind.COMPONENT:
             yield "hosted as it is"
 

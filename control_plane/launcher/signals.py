@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
 
 from contracts.errors import ExitCode
+from control_plane.runtime.exit_guard import exit_process
 from control_plane.runtime.signal_guard import SignalGuard
 
 SIGNALS_TO_EXIT = 3
@@ -43,7 +43,7 @@ def held_signals() -> bool:
 def _note(number: int, _frame: FrameType | None) -> None:
     _held.append(number)
     if len(_held) >= SIGNALS_TO_EXIT:
-        os._exit(ExitCode.INTERRUPTED)
+        exit_process(ExitCode.INTERRUPTED)
 
 
 _held: list[int] = []
@@ -82,7 +82,7 @@ class Ending:
         def arrived(number: int, _frame: FrameType | None) -> None:
             self._signals += 1
             if self._signals >= SIGNALS_TO_EXIT:
-                os._exit(ExitCode.INTERRUPTED)
+                exit_process(ExitCode.INTERRUPTED)
             loop.call_soon_threadsafe(self.ask, signal.Signals(number).name)
 
         for number in numbers:

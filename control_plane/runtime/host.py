@@ -33,7 +33,7 @@ from contracts.messages import (
     StopReplica,
     from_fields,
 )
-from contracts.specs import GATEWAY, HostSpec, ReplicaSpec
+from contracts.specs import GATEWAY, HostSpec, Mode, ReplicaSpec
 from contracts.state import SharedState
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker, StreamTransport
@@ -42,6 +42,7 @@ from control_plane.runtime.announcer import Announcer, commands_stream
 from control_plane.runtime.calls import Caller
 from control_plane.runtime.context import HostServices
 from control_plane.runtime.directory import EventDirectory
+from control_plane.runtime.exit_guard import ExitGuard
 from control_plane.runtime.host_server import HostServer
 from control_plane.runtime.loop_blocks import watch_loop
 from control_plane.runtime.losses import LOSSES
@@ -98,6 +99,7 @@ class Host:
             self._add_replica(replica)
         self._done_commands: OrderedDict[str, None] = OrderedDict()
         self._epoch = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._pulse_now = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -107,6 +109,24 @@ class Host:
 
     async def run(self) -> None:
         """Hold the replicas until `stop` is called and everything is drained."""
+        with ExitGuard(self._exited) if self._is_shared else contextlib.nullcontext():
+            await self._live()
+
+    @property
+    def _is_shared(self) -> bool:
+        several = len({replica.component.name for replica in self.spec.replicas}) > 1
+        return several or self.spec.mode is Mode.SINGLE
+
+    def _exited(self, replica: str, status: int) -> None:
+        assert self._loop is not None, "components run while their host does"
+        self._loop.call_soon_threadsafe(self._crash, replica, f"it called os._exit({status})")
+
+    def _crash(self, replica: str, why: str) -> None:
+        if replica in self.replicas:
+            self.replicas[replica].crash(why)
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             background = [tasks.create_task(self._announcer.run())]

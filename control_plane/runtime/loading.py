@@ -131,6 +131,13 @@ def _kind_of(target: Any, spec: ComponentSpec) -> Kind | None:
 
 
 def _adapted(target: Any, kind: Kind, spec: ComponentSpec) -> Factory:
+    if spec.adopt_bus and kind is not Kind.FASTSTREAM:
+        raise LaunchError(
+            f"component '{spec.name}': `adopt_bus` is for a FastStream application, and '{spec.use}' is none",
+            why=f"it is hosted as '{kind}'",
+            fix="take the line out",
+            code="E2005",
+        )
     if kind is Kind.COMPONENT:
         return cast("Factory", target if inspect.isclass(target) else lambda _context: target)
     adapter = _adapter(ADAPTERS[kind])

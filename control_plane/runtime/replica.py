@@ -144,12 +144,24 @@ class Replica:
 
     def load(self) -> bool:
         """Import the component; a failure is a permanent one. Return whether it is loaded."""
+        named = current_replica.set(self.id)
         try:
             self._factory = load_factory(self.spec.component)
         except CoplaneError as exc:
             self._fail(exc, permanent=True)
             return False
+        finally:
+            current_replica.reset(named)
         return True
+
+    def crash(self, why: str) -> None:
+        """End the component as a crash, for a reason that nobody else meets."""
+
+        async def fail() -> None:
+            raise ComponentError(f"component '{self.component}': {why}", code="E5013")
+
+        if self._instance is not None:
+            self._instance.tasks.spawn(fail(), name="crash")
 
     async def start(self) -> None:
         """Start the component; return when it is ready, or failed."""

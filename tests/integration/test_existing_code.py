@@ -273,6 +273,27 @@ class TestFunctionsAndLaunchers:
                 await stopped(running)
                 assert HAPPENED == ["stream started", "ordered tea", "stream stopped"]
 
+    async def test_a_faststream_application_that_adopts_the_bus_needs_no_redis(self, tmp_path: Path) -> None:
+        async with hosting(tmp_path, existing("make_adopted", adopt_bus=True)) as running:
+            await started(running)
+            await eventually(lambda: sorted(HAPPENED) == ["one tea", "served tea"])
+
+            assert running.host.replicas["it-1"].subscriptions == ("bills", "cups", "orders")
+            await stopped(running)
+
+    async def test_a_faststream_application_that_names_channels_cannot_adopt_the_bus(
+        self, tmp_path: Path
+    ) -> None:
+        settings = {"adopt_bus": True, "config": {"url": "redis://127.0.0.1:1"}}
+        async with hosting(tmp_path, existing("make_stream", **settings)) as running:
+            await started(running, S.FAILED)
+            assert "E4003" in str(running.host.replicas["it-1"].error)
+
+    async def test_only_a_faststream_application_can_adopt_the_bus(self, tmp_path: Path) -> None:
+        async with hosting(tmp_path, existing("create_shop", adopt_bus=True)) as running:
+            await started(running, S.FAILED)
+            assert "`adopt_bus` is for a FastStream application" in str(running.host.replicas["it-1"].error)
+
 
 SERVER = """
 import http.server, json, os, sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
-from faststream import FastStream
+from faststream import Context, FastStream
 from faststream.redis import RedisBroker
 
 from contracts import ComponentContext
@@ -249,6 +250,37 @@ class AgentLauncher:
 # FastStream.
 
 
+def make_adopted(stop: str = "tea") -> FastStream:
+    """Make an application whose broker reaches nobody: its streams are to be ours."""
+    broker = RedisBroker("redis://127.0.0.1:1", logger=None)
+    stream = FastStream(broker)
+    told = broker.publisher(stream="cups")
+
+    @stream.on_startup
+    async def prepares() -> None:
+        stream.context.set_global("prefix", "served")
+
+    @broker.subscriber(stream="orders")
+    @broker.publisher(stream="bills")
+    async def ordered(item: str, prefix: str = Context()) -> str:
+        await told.publish(f"{prefix} {item}")
+        return f"one {item}"
+
+    @broker.subscriber(stream="cups")
+    async def cup(text: str) -> None:
+        HAPPENED.append(text)
+
+    @broker.subscriber(stream="bills")
+    async def bill(text: str) -> None:
+        HAPPENED.append(text)
+
+    @stream.after_startup
+    async def starts() -> None:
+        await broker.publish(stop, stream="orders")
+
+    return stream
+
+
 def make_stream(url: str) -> FastStream:
     """Make an application with a broker of its own."""
     broker = RedisBroker(url, logger=None)
@@ -295,3 +327,31 @@ class AsksTheShop:
 
 class Odd:
     """It is nothing that could be hosted."""
+
+
+# Code that ends the process.
+
+
+class Exits:
+    """It ends the process it is in, from a task or from a thread of its own."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    async def start(self) -> None:
+        if self._where == "thread":
+            threading.Thread(target=os._exit, args=(7,)).start()
+            await asyncio.Event().wait()
+        await asyncio.create_task(self._exit())
+
+    async def stop(self) -> None: ...
+
+    async def _exit(self) -> None:
+        _let_a_child_exit()
+        os._exit(7)
+
+
+def _let_a_child_exit() -> None:
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(child, 0)

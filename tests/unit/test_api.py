@@ -102,6 +102,16 @@ class TestRequests:
 
         assert controller.requests == [(ScaleRequest(component="writer", replicas=3), 5.0)]
 
+    async def test_an_alias_means_its_component(self, controller: FakeController, tmp_path: Path) -> None:
+        writer = controller.current.components[0]
+        named = writer.model_copy(update={"aliases": ("w",)})
+        controller.change(controller.current.model_copy(update={"components": (named,)}))
+        async with owned(controller, tmp_path) as client:
+            assert (await blocking(client.get, "/v1/components/w"))["name"] == "writer"
+            await blocking(client.post, "/v1/components/w/restart")
+
+        assert controller.requests == [(RestartRequest(component="writer"), None)]
+
     async def test_a_request_needs_no_body(self, controller: FakeController, tmp_path: Path) -> None:
         async with owned(controller, tmp_path) as client:
             await blocking(client.post, "/v1/components/writer/restart")

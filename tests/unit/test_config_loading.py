@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from contracts.errors import ConfigError
 from contracts.specs import Mode
 from control_plane.config import Loaded, load
 from control_plane.config.layers import parse_value
@@ -101,6 +102,47 @@ class TestDefaults:
     def test_slash_at_the_end_of_a_prefix_is_dropped(self, tmp_path: Path) -> None:
         text = '[components.writer]\nuse = "a:B"\nprefix = "/w/"'
         assert load_text(tmp_path, text).settings.components["writer"].prefix == "/w"
+
+
+class TestAgents:
+    LAUNCHER = """
+[components.crew]
+use = "novel:AgentLauncher"
+agents = ["director", "FactChecker", "critic"]
+ready = "is_running"
+[components.critic]
+aliases = ["crit"]
+group = "readers"
+"""
+
+    def test_agents_of_a_launcher_are_a_component_each_in_their_order(self, tmp_path: Path) -> None:
+        components = load_text(tmp_path, self.LAUNCHER).settings.components
+
+        agents = {name: spec for name, spec in components.items() if name != "gateway"}
+        assert {name: (spec.agent, spec.group, spec.prefix) for name, spec in agents.items()} == {
+            "critic": ("critic", "readers", "/agents/critic"),
+            "director": ("director", "crew", "/agents/director"),
+            "factchecker": ("FactChecker", "crew", "/agents/factchecker"),
+        }
+        assert list(agents) == ["director", "factchecker", "critic"]
+        assert {spec.ready for spec in agents.values()} == {"is_running"}
+        assert components["critic"].aliases == ("crit",)
+
+    @pytest.mark.parametrize(
+        ("text", "places"),
+        [
+            ('[components.director]\nuse = "a:B"', "components.crew.agents and by components.director"),
+            (
+                '[components.others]\nuse = "a:B"\nagents = ["Director"]',
+                "components.crew.agents and by components.others.agents",
+            ),
+        ],
+    )
+    def test_an_agent_that_is_declared_elsewhere_too_is_refused(
+        self, tmp_path: Path, text: str, places: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=f"component 'director' is declared by {places}"):
+            load_text(tmp_path, f"{self.LAUNCHER}{text}\n")
 
 
 class TestInterpolation:
@@ -201,3 +243,10 @@ class TestOverrides:
     )
     def test_variable_is_a_toml_value_or_else_text(self, text: str, value: Any) -> None:
         assert parse_value(text) == value
+
+
+def test_variables_in_another_encoding_are_told_and_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("NAME=Zoë".encode("latin-1"))
+
+    with pytest.raises(ConfigError, match=r"E1002 cannot read .*\.env.*it is no UTF-8"):
+        load_text(tmp_path, TOML)

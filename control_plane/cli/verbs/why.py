@@ -45,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
     component = _chosen(components, args.name)
     known = {each["name"]: each for each in components}
     events = _events(client, component["name"], since)
-    if args.name != component["name"]:  # What was asked of the component concerns its replica too.
-        events = [event for event in events if event.get("replica") in (args.name, "", None)]
-    told = story(component, known, events, _logs(args, args.name, since), now=now)
+    asked = component.get("shown", component["name"])
+    if asked != component["name"]:  # What was asked of the component concerns its replica too.
+        events = [event for event in events if event.get("replica") in (asked, "", None)]
+    told = story(component, known, events, _logs(args, asked, since), now=now)
     if args.json:
         print_json(told)
     else:
