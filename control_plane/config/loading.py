@@ -99,6 +99,6 @@ def _read_dotenv(path: Path) -> dict[str, str]:
     try:
         values = dotenv_values(path, interpolate=False) if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else f"it is no UTF-8: {exc}"
+        why = exc.strerror if isinstance(exc, OSError) else f"It is no UTF-8: {exc}"
         raise ConfigError(f"cannot read {path}", why=why or str(exc), code="E1002") from exc
     return {name: value for name, value in values.items() if value is not None}

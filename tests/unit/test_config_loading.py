@@ -246,7 +246,8 @@ class TestOverrides:
 
 
 def test_variables_in_another_encoding_are_told_and_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "ctl.toml").write_text(TOML)
     (tmp_path / ".env").write_bytes("NAME=Zoë".encode("latin-1"))
 
-    with pytest.raises(ConfigError, match=r"E1002 cannot read .*\.env.*it is no UTF-8"):
-        load_text(tmp_path, TOML)
+    with pytest.raises(ConfigError, match=r"E1002 cannot read .*\.env.*It is no UTF-8"):
+        load(environ={}, cwd=tmp_path)
