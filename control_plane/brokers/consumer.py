@@ -185,6 +185,8 @@ class Subscription:
             if not taken:
                 self._claim_due_s = now_s
             self._held.add(taken, again=False)
+            if len(taken) == 1:
+                await asyncio.sleep(0)  # its handler first: to ask for more takes as long as many a handler
 
     async def _work(self) -> None:
         while True:

@@ -6,9 +6,8 @@ OpenTelemetry is asked only where the program has loaded it.
 from __future__ import annotations
 
 import os
+import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -24,9 +23,14 @@ class Correlation:
 _current: ContextVar[Correlation] = ContextVar("coplane_correlation", default=Correlation())  # noqa: B039 (frozen)
 
 
+# Of our own, since users seed the common one; the system's costs a call into the kernel for each id.
+_random = random.Random()
+os.register_at_fork(after_in_child=_random.seed)
+
+
 def new_id() -> str:
     """Return an id that nobody else will ever make: 128 random bits."""
-    return os.urandom(16).hex()
+    return f"{_random.getrandbits(128):032x}"
 
 
 def current_correlation(correlation_id: str | None = None) -> Correlation:
@@ -36,14 +40,21 @@ def current_correlation(correlation_id: str | None = None) -> Correlation:
     return Correlation(correlation_id, _active_span() or inherited.traceparent)
 
 
-@contextmanager
-def handling(correlation_id: str, traceparent: str) -> Iterator[None]:
-    """Tie what is published in this block to a message."""
-    token = _current.set(Correlation(correlation_id, traceparent))
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class handling:  # noqa: N801  # a context manager, used like a function
+    """Ties what is published in its block to a message."""
+
+    __slots__ = ("_correlation", "_token")
+
+    def __init__(self, correlation_id: str, traceparent: str) -> None:
+        self._correlation = Correlation(correlation_id, traceparent)
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._token = _current.set(self._correlation)
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        _current.reset(self._token)
 
 
 def _active_span() -> str:

@@ -29,10 +29,12 @@ from faststream.message import AckStatus, StreamMessage
 from faststream.middlewares import AckPolicy
 from faststream.response import PublishCommand
 
+from control_plane.brokers import wire
 from control_plane.brokers.consumer import DrainReport, Failure, Route, Subscription
 from control_plane.brokers.correlation import handling
 from control_plane.brokers.errors import Undeliverable
 from control_plane.brokers.messages import Received, decode_message, parse_message
+from control_plane.brokers.plain import PlainCall, plain_call
 from control_plane.brokers.publishing import TIMEOUT_S, BusCommand
 from control_plane.brokers.settings import DeliverySettings
 from control_plane.brokers.specification import BusPublisherSpecification, BusSubscriberSpecification
@@ -86,6 +88,7 @@ class BusSubscriber(SubscriberUsecase[Received]):
         )
         self._options = options
         self._subscription: Subscription | None = None
+        self._plain: PlainCall | None = None
 
     @property
     def stream(self) -> str:
@@ -108,6 +111,7 @@ class BusSubscriber(SubscriberUsecase[Received]):
         if self._subscription is not None:
             return
         await super().start()
+        self._plain = plain_call(self, parser=parse_message, decoder=decode_message)
         config = self._outer_config
         subscription = Subscription(
             config.transport,
@@ -153,7 +157,10 @@ class BusSubscriber(SubscriberUsecase[Received]):
         fields = delivery.entry.fields
         try:
             with handling(fields.get("correlation_id") or delivery.entry.id, fields.get("traceparent", "")):
-                await self.process_message(raw)
+                if self._plain is not None:
+                    await self._plain(wire.decode(fields))
+                else:
+                    await self.process_message(raw)
         except (AckMessage, SkipMessage):
             return
         except RejectMessage as exc:

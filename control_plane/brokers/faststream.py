@@ -157,7 +157,10 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         command = BusCommand(
             message, stream, correlation_id=correlation_id, headers=headers, timeout_s=timeout_s
         )
-        entry_id: str = await self._basic_publish(command, producer=self.config.producer)
+        producer = self.config.producer
+        entry_id: str = await (
+            self._basic_publish(command, producer=producer) if self.middlewares else producer.publish(command)
+        )
         return entry_id
 
     async def request(self, message: Any, queue: str, /, timeout: float = 0.5) -> Any:

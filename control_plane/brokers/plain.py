@@ -1,0 +1,49 @@
+"""Handlers that ask nothing of FastStream but their message, called without its dispatch.
+
+Middlewares, filters, dependencies, contexts and publishers need the whole of it: two thirds of what a message
+costs in this process. Most handlers have none of these. Validation is FastStream's own all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import unwrap
+from typing import Any
+
+from faststream._internal.endpoint.subscriber import SubscriberUsecase
+from faststream._internal.endpoint.subscriber.utils import default_filter
+
+PlainCall = Callable[[Any], Awaitable[Any]]
+
+
+def plain_call(subscriber: SubscriberUsecase[Any], *, parser: Any, decoder: Any) -> PlainCall | None:
+    """Return what calls a subscriber's handler with a decoded payload; None where that is not all of it.
+
+    Args:
+        subscriber: one that has been started, so that its handlers are composed.
+        parser, decoder: what is used where nobody asks for others.
+    """
+    if len(subscriber.calls) != 1 or subscriber._outer_config.broker_middlewares:
+        return None
+    (item,) = subscriber.calls
+    if unwrap(item.filter) is not default_filter or item.parser is not parser or item.decoder is not decoder:
+        return None
+    handler = item.handler
+    if handler._publishers or handler._composed_call is not handler._declared_call:
+        return None
+    return _of_model(item.dependant)
+
+
+def _of_model(model: Any) -> PlainCall | None:
+    names = (*model.positional_args, *model.keyword_args)
+    asks_for_more = model.dependencies or model.extra_dependencies or model.custom_fields
+    if asks_for_more or len(names) != 1 or model.args_name or model.kwargs_name or model.is_generator:
+        return None
+    (name,), serializer, call = names, model.serializer, model.call
+    if serializer is None:
+        return lambda payload: call(**{name: payload})
+
+    async def validated(payload: Any) -> Any:
+        return serializer.response(await call(**serializer({name: payload})))
+
+    return validated

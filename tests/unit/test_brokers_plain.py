@@ -1,0 +1,97 @@
+"""Which handlers are called without FastStream's dispatch: those that would not notice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import pytest
+from fast_depends import Depends
+from fast_depends.exceptions import ValidationError
+from faststream import BaseMiddleware, Context
+from pydantic import BaseModel
+
+from control_plane.brokers import BusBroker, open_transport
+from control_plane.brokers.messages import decode_message, parse_message
+from control_plane.brokers.plain import PlainCall, plain_call
+
+pytestmark = pytest.mark.anyio
+
+
+class Chapter(BaseModel):
+    number: int
+
+
+def twice() -> int:
+    return 2
+
+
+async def model(chapter: Chapter) -> None: ...
+async def anything(payload: Any) -> None: ...
+def blocking(chapter: Chapter) -> None: ...
+async def depending(chapter: Chapter, factor: Annotated[int, Depends(twice)]) -> None: ...
+async def in_context(chapter: Chapter, logger: Annotated[Any, Context()]) -> None: ...
+async def fields(number: int, title: str) -> None: ...
+async def rest(*payload: Any) -> None: ...
+async def named(**payload: Any) -> None: ...
+async def nothing() -> None: ...
+
+
+@asynccontextmanager
+async def subscribed(register: Callable[[BusBroker], Any]) -> AsyncIterator[PlainCall | None]:
+    """Give what calls the handler that was registered, once the broker has started."""
+    transport = await open_transport("memory://")
+    broker = BusBroker(app="app", component="editor", replica="editor-1", transport=transport)
+    register(broker)
+    await broker.start()
+    try:
+        (subscriber,) = broker.subscribers
+        yield plain_call(subscriber, parser=parse_message, decoder=decode_message)
+    finally:
+        await broker.stop()
+        await transport.close()
+
+
+@pytest.mark.parametrize("handler", [model, anything, blocking])
+async def test_a_handler_of_its_message_alone_is_called_with_it(handler: Any) -> None:
+    async with subscribed(lambda broker: broker.subscriber("chapters")(handler)) as call:
+        assert call is not None
+        await call({"number": 3})
+
+
+async def test_what_it_is_called_with_is_validated() -> None:
+    seen: list[Chapter] = []
+
+    async def take(chapter: Chapter) -> None:
+        seen.append(chapter)
+
+    async with subscribed(lambda broker: broker.subscriber("chapters")(take)) as call:
+        assert call is not None
+        await call({"number": "3"})
+        with pytest.raises(ValidationError, match="number"):
+            await call({"number": "three"})
+
+    assert seen == [Chapter(number=3)]
+
+
+@pytest.mark.parametrize("handler", [depending, in_context, fields, rest, named, nothing])
+async def test_a_handler_that_asks_for_more_is_dispatched(handler: Any) -> None:
+    async with subscribed(lambda broker: broker.subscriber("chapters")(handler)) as call:
+        assert call is None
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda broker: broker.subscriber("chapters")(model, filter=lambda message: True),
+        lambda broker: broker.subscriber("chapters", dependencies=(Depends(twice),))(model),
+        lambda broker: broker.publisher("drafts")(broker.subscriber("chapters")(model)),
+        lambda broker: broker.subscriber("chapters")(model, decoder=lambda message: message.body),
+        lambda broker: (broker.add_middleware(BaseMiddleware), broker.subscriber("chapters")(model)),
+    ],
+    ids=["filter", "dependency", "publisher", "decoder", "middleware"],
+)
+async def test_a_subscription_that_asks_for_more_is_dispatched(register: Any) -> None:
+    async with subscribed(register) as call:
+        assert call is None
