@@ -22,7 +22,7 @@ from contracts.specs import AppSpec, ComponentSpec, HealthSpec, HostSpec, Mode, 
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import Entry
 from control_plane.brokers.redis_transport import RedisTransport
-from control_plane.core import initial_state
+from control_plane.core.state import initial_state
 from control_plane.hosting import Adopted, Exited
 from control_plane.runtime import images
 from control_plane.runtime.announcer import EVENTS_KEPT, events_stream

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from contracts.errors import BusError, LaunchError
 from contracts.state import SharedState
 from control_plane.brokers import StreamTransport, open_transport
-from control_plane.core import Memory, initial_state, recalled, remembered
+from control_plane.core.memory import Memory, recalled, remembered
+from control_plane.core.state import initial_state
 from control_plane.hosting import Hosting
 from control_plane.launch_options import LaunchReporter
 from control_plane.launcher.blueprint import BUS_TIMEOUT_S, Blueprint, stop_bound_s

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from contracts.specs import GATEWAY, Mode, Settings
-from control_plane.core import front_first, order
+from control_plane.core.graph import front_first, order
 from control_plane.launch_options import LaunchOptions
 from control_plane.launcher import takeover
 from control_plane.launcher.choice import choose

@@ -24,7 +24,7 @@ from control_plane.runtime.ports import bind_public
 if TYPE_CHECKING:
     # They load while the first anchor is on its way.
     from contracts.errors import CoplaneError
-    from control_plane.core import State
+    from control_plane.core.state import State
     from control_plane.launcher.control_servers import Doors
     from control_plane.runtime.remains import Remains
 

@@ -18,9 +18,12 @@ MAX_ANSWER_BYTES = 1 << 26
 
 
 class Record(BaseModel):
-    """Base of everything here: immutable, and lenient about what it does not know."""
+    """Base of everything here: immutable, and lenient about what it does not know.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    What reads and writes it is made at first use: each process uses a part, and all wait for these imports.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class AnchorOptions(Record):
@@ -196,9 +199,10 @@ class Stopping(Record):
 Answer = Welcome | Spawned | Done | Refused
 AnchorEvent = HostGone | HostDelayed | BusGone | BusStarted | Stopping
 
-_REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
+_DEFERRED = ConfigDict(defer_build=True)
+_REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")], config=_DEFERRED)
 _FROM_ANCHOR: TypeAdapter[Answer | AnchorEvent] = TypeAdapter(
-    Annotated[Answer | AnchorEvent, Field(discriminator="type")]
+    Annotated[Answer | AnchorEvent, Field(discriminator="type")], config=_DEFERRED
 )
 
 

@@ -28,25 +28,26 @@ from contracts.status import (
     StreamLedger,
 )
 from control_plane.brokers import StreamTransport
-from control_plane.core import (
+from control_plane.core.deadlines import next_wake_s
+from control_plane.core.inputs import (
     BusLost,
     HostDelayed,
     HostExited,
     HostSpawned,
     Input,
     Issued,
-    State,
     StopAll,
     TimePassed,
+)
+from control_plane.core.reconciler import concerns_plan, plan
+from control_plane.core.reducer import reduce
+from control_plane.core.state import State
+from control_plane.core.status import (
     component_statuses,
-    concerns_plan,
     is_ready,
     is_settled,
     is_stopped,
     log_loss_text,
-    next_wake_s,
-    plan,
-    reduce,
     warnings,
 )
 from control_plane.hosting import Delayed, Hosting

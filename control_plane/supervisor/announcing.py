@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from contracts.messages import CommandCompleted, CommandFailed, ComponentTransitioned
 from contracts.status import ReplicaState
-from control_plane.core import Conclude, HostExited, ReplicaRecord, State
+from control_plane.core.effects import Conclude
+from control_plane.core.inputs import HostExited
+from control_plane.core.state import ReplicaRecord, State
 
 # A replica's name, its record before, and after.
 Changes = Sequence[tuple[str, ReplicaRecord | None, ReplicaRecord]]

@@ -11,20 +11,17 @@ from typing import Any, TypeVar
 from contracts.errors import CoplaneError
 from contracts.messages import ReportHost, StartReplica, StopReplica
 from contracts.specs import HostSpec, ReplicaSpec
-from control_plane.core import (
+from control_plane.core.effects import (
     Answer,
     Conclude,
     Effect,
-    HostSpared,
-    HostSpawned,
-    Input,
     KillHost,
     SendStart,
     SendStop,
-    SpawnFailed,
     SpawnHost,
     StopHost,
 )
+from control_plane.core.inputs import HostSpared, HostSpawned, Input, SpawnFailed
 from control_plane.hosting import Adopted, Hosting
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import Announcer

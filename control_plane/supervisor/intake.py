@@ -14,7 +14,7 @@ from typing import Protocol
 from contracts.errors import BusError, LaunchError
 from contracts.messages import AnyRequest, Event, MalformedEntry, Message, Request, from_fields, to_fields
 from control_plane.brokers import Delivery, GroupMissing, StreamTransport
-from control_plane.core import BusLost, BusRecovered, Input
+from control_plane.core.inputs import BusLost, BusRecovered, Input
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import events_stream, requests_stream
 from control_plane.supervisor.requests import REQUESTS_KEPT

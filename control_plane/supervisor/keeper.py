@@ -7,7 +7,8 @@ import contextlib
 import logging
 
 from contracts.errors import CoplaneError
-from control_plane.core import Memory, State, remembered
+from control_plane.core.memory import Memory, remembered
+from control_plane.core.state import State
 from control_plane.hosting import Hosting
 
 log = logging.getLogger("coplane.supervisor")

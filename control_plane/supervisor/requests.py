@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from contracts.errors import ControlError, CoplaneError
 from contracts.messages import AnyRequest, to_fields
 from control_plane.brokers import StreamTransport
-from control_plane.core import Answer, Conclude
+from control_plane.core.effects import Answer, Conclude
 from control_plane.runtime import clock
 from control_plane.runtime.announcer import requests_stream
 

@@ -72,6 +72,7 @@ async def test_a_host_is_the_anchors_child_and_no_zombie_is_left_of_its_making()
     with anchored(modules={"sample_a": PLAIN}) as anchor:
         client = await anchor.connect()
         pid = await client.spawn(anchor.spec("one", module="sample_a"))
+        await anchor.said("one")
 
         assert psutil.Process(pid).ppid() == anchor.pid
         assert not anchor.images()[0].children()
@@ -326,6 +327,7 @@ class TestImages:
         with anchored(modules={"sample_a": PLAIN}) as anchor:
             client = await anchor.connect()
             pid = await client.spawn(anchor.spec("one", module="sample_a"))
+            await anchor.said("one")
             (image,) = anchor.images()
 
             image.kill()
@@ -339,6 +341,7 @@ class TestImages:
         with anchored(modules={"sample_a": PLAIN}) as anchor:
             client = await anchor.connect()
             await client.spawn(anchor.spec("one", module="sample_a"))
+            await anchor.said("one")
             images = anchor.images()
 
             anchor.kill()
@@ -360,8 +363,10 @@ class TestImages:
         with anchored(modules={"sample_a": source}) as anchor:
             client = await anchor.connect()
             await client.spawn(anchor.spec("one", module="sample_a"))
+            await anchor.said("one")  # a host has its own name by then
             before = [image.pid for image in anchor.images()]
             await client.spawn(anchor.spec("two", module="sample_a"))
+            await anchor.said("two")
 
             assert [image.pid for image in anchor.images()] == before
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from control_plane.core import is_stopped
 from control_plane.core.reducer import reduce
+from control_plane.core.status import is_stopped
 from tests.property.recording import STATE, decode, record, story
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "core" / "replay.json"

@@ -7,19 +7,12 @@ from collections.abc import Mapping
 from contracts.messages import ComponentTransitioned, HostHeartbeat
 from contracts.specs import ComponentSpec, Mode, Settings
 from contracts.status import ReplicaReport, ReplicaState
-from control_plane.core import (
-    Answer,
-    Effect,
-    Input,
-    Issued,
-    State,
-    TimePassed,
-    initial_state,
-    next_wake_s,
-    plan,
-    reduce,
-)
-from control_plane.core.state import ReplicaRecord
+from control_plane.core.deadlines import next_wake_s
+from control_plane.core.effects import Answer, Effect
+from control_plane.core.inputs import Input, Issued, TimePassed
+from control_plane.core.reconciler import plan
+from control_plane.core.reducer import reduce
+from control_plane.core.state import ReplicaRecord, State, initial_state
 
 INTERVAL_S = 2.0
 

@@ -7,20 +7,11 @@ import json
 from contracts.messages import MoveRequest, RestartRequest, ScaleRequest, StopRequest
 from contracts.specs import Settings
 from contracts.status import ReplicaState
-from control_plane.core import (
-    HostExited,
-    HostSpawned,
-    Memory,
-    SendStart,
-    SendStop,
-    SpawnFailed,
-    SpawnHost,
-    StopHost,
-    initial_state,
-    recalled,
-    reduce,
-    remembered,
-)
+from control_plane.core.effects import SendStart, SendStop, SpawnHost, StopHost
+from control_plane.core.inputs import HostExited, HostSpawned, SpawnFailed
+from control_plane.core.memory import Memory, recalled, remembered
+from control_plane.core.reducer import reduce
+from control_plane.core.state import initial_state
 from tests.support.core_steps import Core, component
 
 S = ReplicaState

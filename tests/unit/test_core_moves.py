@@ -7,18 +7,9 @@ import pytest
 from contracts.messages import MoveRequest, StartRequest, StopRequest
 from contracts.specs import Mode
 from contracts.status import ReplicaState
-from control_plane.core import (
-    Conclude,
-    HostExited,
-    SendStart,
-    SendStop,
-    SpawnHost,
-    StopAll,
-    StopHost,
-    component_statuses,
-    is_ready,
-)
-from control_plane.core.effects import Effect
+from control_plane.core.effects import Conclude, Effect, SendStart, SendStop, SpawnHost, StopHost
+from control_plane.core.inputs import HostExited, StopAll
+from control_plane.core.status import component_statuses, is_ready
 from tests.support.core_steps import Core, component
 
 S = ReplicaState

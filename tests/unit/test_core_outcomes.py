@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contracts.messages import RestartRequest, ScaleRequest, StartRequest, StopRequest
 from contracts.status import ReplicaState
-from control_plane.core import Conclude, HostExited, SpawnHost, StopAll
+from control_plane.core.effects import Conclude, SpawnHost
+from control_plane.core.inputs import HostExited, StopAll
 from tests.support.core_steps import Core, component
 
 S = ReplicaState

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contracts.messages import ComponentRegistered
-from control_plane.core import warnings
 from control_plane.core.shadowing import shadowed_routes
+from control_plane.core.status import warnings
 from tests.support.core_steps import Core, component
 
 ADDRESSES = {"site": "/", "writer": "/agents/writer", "shop": "//shop.localhost/", "desk": "//:8001/desk"}

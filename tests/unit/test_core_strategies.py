@@ -7,17 +7,10 @@ import pytest
 from contracts.messages import RestartRequest, StopRequest
 from contracts.specs import ComponentSpec, GroupSpec, Mode, Settings
 from contracts.status import ReplicaState
-from control_plane.core import (
-    BusRecovered,
-    HostExited,
-    HostSpawned,
-    SendStart,
-    SendStop,
-    SpawnHost,
-    StopAll,
-    component_statuses,
-    initial_state,
-)
+from control_plane.core.effects import SendStart, SendStop, SpawnHost
+from control_plane.core.inputs import BusRecovered, HostExited, HostSpawned, StopAll
+from control_plane.core.state import initial_state
+from control_plane.core.status import component_statuses
 from tests.support.core_steps import Core, component
 
 S = ReplicaState

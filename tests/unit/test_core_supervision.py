@@ -19,28 +19,21 @@ from contracts.messages import (
 )
 from contracts.specs import Mode
 from contracts.status import Health, ReplicaReport, ReplicaState
-from control_plane.core import (
+from control_plane.core.effects import KillHost, SendStart, SendStop, SpawnHost, StopHost
+from control_plane.core.inputs import (
     BusLost,
     BusRecovered,
     HostDelayed,
     HostExited,
     HostSpared,
     HostSpawned,
-    KillHost,
-    SendStart,
-    SendStop,
     SpawnFailed,
-    SpawnHost,
     StopAll,
-    StopHost,
     TimePassed,
-    component_statuses,
-    concerns_plan,
-    is_ready,
-    is_settled,
-    is_stopped,
-    reduce,
 )
+from control_plane.core.reconciler import concerns_plan
+from control_plane.core.reducer import reduce
+from control_plane.core.status import component_statuses, is_ready, is_settled, is_stopped
 from tests.support.core_steps import Core, component
 
 S = ReplicaState

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from contracts.specs import Mode, Settings
-from control_plane.core import ReplicaRecord, State, initial_state
+from control_plane.core.state import ReplicaRecord, State, initial_state
 from control_plane.hosting import Hosting
 from control_plane.supervisor import keeper
 from control_plane.supervisor.keeper import Keeper

@@ -14,7 +14,7 @@ from contracts.specs import AppSpec, ComponentSpec, HostSpec, Mode, Settings
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusUnavailable
 from control_plane.brokers.memory_transport import MemoryTransport
-from control_plane.core import initial_state
+from control_plane.core.state import initial_state
 from control_plane.hosting import Adopted, Exited
 from control_plane.supervisor import Identity, Supervisor, intake
 from tests.support.wait import eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from contracts.specs import HostSpec
 from control_plane.runtime.anchor_protocol import Record
@@ -72,8 +72,9 @@ class Forked(Record):
 
 Report = Awake | Begun | Imported | Forked
 
-_ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="op")])
-_REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")])
+_DEFERRED = ConfigDict(defer_build=True)
+_ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="op")], config=_DEFERRED)
+_REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")], config=_DEFERRED)
 
 
 def read_order(line: bytes) -> Order:
