@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount
 
 MAX_ROUTES = 500
 _IMPLIED = frozenset({"HEAD", "OPTIONS"})
@@ -23,12 +24,10 @@ def declared_routes(app: Any, prefix: str) -> tuple[str, ...]:
 
 
 def _declared(routes: Sequence[BaseRoute], prefix: str) -> Iterator[str]:
-    for route in routes:
-        match route:
-            case Mount():
-                yield from _declared(route.routes, prefix + route.path)
-            case Route() if route.include_in_schema:
-                for method in sorted((route.methods or {"GET"}) - _IMPLIED):
-                    yield f"{method} {prefix}{route.path}"
-            case WebSocketRoute():
-                yield f"WEBSOCKET {prefix}{route.path}"
+    for route in iter_route_contexts(routes):
+        path = f"{prefix}{route.path or ''}"
+        if isinstance(route.original_route, Mount):
+            yield from _declared(route.original_route.routes, path)
+        elif getattr(route, "include_in_schema", True) and route.path:
+            for method in sorted(route.methods - _IMPLIED) if route.methods else ["WEBSOCKET"]:
+                yield f"{method} {path}"

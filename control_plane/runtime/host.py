@@ -46,7 +46,7 @@ from control_plane.runtime.exit_guard import ExitGuard
 from control_plane.runtime.host_server import HostServer
 from control_plane.runtime.loop_blocks import watch_loop
 from control_plane.runtime.losses import LOSSES
-from control_plane.runtime.mounts import MountTable, refusing
+from control_plane.runtime.mounts import Mount, refusing
 from control_plane.runtime.replica import SERVING, Replica, Surroundings
 from control_plane.runtime.unreaped import Unreaped
 from control_plane.runtime.usage import Usage
@@ -444,4 +444,4 @@ def _until_next(interval_s: float) -> float:
 
 
 def _mounted(replica: Replica) -> AsgiApp | None:
-    return MountTable({replica.spec.component.address: replica.app}) if replica.app else None
+    return Mount(replica.spec.component.address, replica.app) if replica.app else None

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocketDisconnect
 from contracts.component import AsgiApp, Receive, Scope, Send
 from contracts.errors import ComponentError, ConnectionBroken
 from contracts.problems import REFUSED, Problem, nobody_answers, not_ready, problem, send_problem
-from contracts.routing import PrefixTable
+from contracts.routing import PrefixTable, split_address
 from control_plane.runtime.exchanges import ConnectionClosing, Exchange
 from control_plane.runtime.host_logging import current_replica
 
@@ -38,14 +38,29 @@ class MountTable:
             await send_problem(scope, send, nobody_answers(scope["path"]))
             return
         prefix, app = found
-        path = scope["path"]
-        below = {
-            **scope,
-            "root_path": scope.get("root_path", "") + prefix,
-            # The bare prefix means the application's root, which would answer it with a redirect.
-            "path": path + "/" if path == prefix else path,
-        }
-        await app(below, receive, send)
+        await app(_below(scope, prefix), receive, send)
+
+
+class Mount:
+    """An application at its address, for whoever has found out already that a request is for it."""
+
+    def __init__(self, address: str, app: AsgiApp) -> None:
+        self._prefix = split_address(address)[1].rstrip("/")
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the application."""
+        await self._app(_below(scope, self._prefix), receive, send)
+
+
+def _below(scope: Scope, prefix: str) -> Scope:
+    path = scope["path"]
+    return {
+        **scope,
+        "root_path": scope.get("root_path", "") + prefix,
+        # The bare prefix means the application's root, which would answer it with a redirect.
+        "path": path + "/" if path == prefix else path,
+    }
 
 
 class WithoutPrefix:

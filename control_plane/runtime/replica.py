@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic_core import to_jsonable_python
 
 from contracts.component import AsgiApp, Component, ComponentContext, ServesAsgi, WrapsAsgi
@@ -25,6 +24,7 @@ from contracts.specs import ReplicaSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
 from control_plane.runtime import clock
+from control_plane.runtime.component_app import application_of
 from control_plane.runtime.context import HostServices, ReplicaContext
 from control_plane.runtime.declared_routes import declared_routes
 from control_plane.runtime.environment import declared
@@ -395,10 +395,7 @@ class Replica:
 def _build_app(component: Component, context: ComponentContext) -> AsgiApp:
     if isinstance(component, ServesAsgi):
         return component.get_asgi_app()
-    app = FastAPI(title=context.name, openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    app = application_of(component.get_routes(), title=context.name)
     app.state.component = component
     app.state.context = context
-    router = component.get_routes()
-    if router is not None:
-        app.include_router(router)
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, WebSocket
+from fastapi import APIRouter, FastAPI, WebSocket
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -21,12 +21,17 @@ def test_routes_mounts_and_websockets_are_told_with_their_methods() -> None:
     @app.websocket("/live")
     async def live(socket: WebSocket) -> None: ...
 
+    deep, deeper = APIRouter(), APIRouter(prefix="/v1")
+    deeper.add_api_route("/end", page, methods=["POST"])
+    deep.include_router(deeper, prefix="/deep")
+    app.include_router(deep, prefix="/api")
     app.mount("/old", Starlette(routes=[Mount("/deep", routes=[Route("/end", page)])]))
 
     assert declared_routes(app, "/shop") == (
         "GET /shop/items/{number}",
         "PUT /shop/items/{number}",
         "WEBSOCKET /shop/live",
+        "POST /shop/api/deep/v1/end",
         "GET /shop/old/deep/end",
     )
 
