@@ -122,6 +122,8 @@ class _Surroundings:
         self.log_handlers = list(logging.getLogger().handlers)
         self.folder = os.getcwd()
         self.path = list(sys.path)
+        server = sys.modules.get("uvicorn.server")
+        self.handles_exit = server.Server.handle_exit if server else None
 
 
 def _hints(before: _Surroundings, import_s: float) -> Iterator[str]:
@@ -134,6 +136,10 @@ def _hints(before: _Surroundings, import_s: float) -> Iterator[str]:
         yield "importing it installs signal handlers: in a shared process they are left out"
     if after.log_handlers != before.log_handlers:
         yield "importing it configures the root logger: handlers for the console are muted"
+    if after.path != before.path:
+        yield "importing it changes sys.path: say `pythonpath`, which holds for its own process alone"
+    if getattr(after.handles_exit, "__module__", "uvicorn.server") != "uvicorn.server":
+        yield "importing it patches uvicorn's end, which has no part here: streams end when they are to drain"
     if after.folder != before.folder:
         yield f"importing it changes the working folder to {after.folder}: say `cwd`, and isolate it"
 

@@ -69,6 +69,8 @@ def test_it_says_what_was_found_and_why(
         ("signal.signal(signal.SIGTERM, lambda *_: None)", "signal", "installs signal handlers"),
         ("logging.basicConfig()", "logging", "configures the root logger"),
         ("os.chdir('/')", "os", "changes the working folder to /"),
+        ("sys.path.append('elsewhere')", "sys", "changes sys.path"),
+        ("uvicorn.Server.handle_exit = lambda *_: None", "uvicorn", "patches uvicorn's end"),
         ("time.sleep(2.1)", "time", "its import takes 2.1 s"),
     ],
 )
