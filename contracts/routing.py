@@ -44,8 +44,11 @@ class PrefixTable(Generic[T]):
         """Return the same for what is served at the listener or the host of the request alone."""
         if not self._hosts:
             return None
-        paths = self._hosts.get(f":{self._port_of(scope)}") or self._hosts.get(_host(scope))
-        return paths.find(scope) if paths is not None else None
+        for place in (f":{self._port_of(scope)}", _host(scope)):
+            paths = self._hosts.get(place)
+            if paths is not None and (found := paths.find(scope)):
+                return found
+        return None
 
 
 class _Paths(Generic[T]):
@@ -57,7 +60,7 @@ class _Paths(Generic[T]):
         path = routing_path(scope)
         # Cut first, so that a path of very many segments costs no more than a long prefix.
         head = path if len(path) <= self._longest else path[: self._longest + 1]
-        if path[:1] != "/" or _has_dot_segment(scope["path"]):
+        if path[:1] != "/" or has_dot_segment(scope["path"]):
             return None
         while True:
             found = self._entries.get(head)
@@ -107,5 +110,6 @@ def routing_path(scope: Scope) -> str:
     return path
 
 
-def _has_dot_segment(path: str) -> bool:
+def has_dot_segment(path: str) -> bool:
+    """Tell whether a path has a segment that is `.` or `..`."""
     return "/." in path and not {".", ".."}.isdisjoint(path.split("/"))

@@ -220,6 +220,11 @@ class Settings(Spec):
     profiles: dict[Name, ProfileSpec] = Field(default_factory=dict)
     legacy: LegacySpec = LegacySpec()
 
+    @property
+    def listeners(self) -> tuple[int, ...]:
+        """Return the ports at which the gateway listens for some components alone, each once."""
+        return tuple(dict.fromkeys(spec.listener for spec in self.components.values() if spec.listener))
+
 
 class ReplicaSpec(Spec):
     """One replica that a host is to hold."""

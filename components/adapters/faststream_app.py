@@ -23,8 +23,7 @@ class FastStreamAdapter:
         self._spec = spec
         self._stack = contextlib.AsyncExitStack()
         if spec.adopt_bus:
-            for broker in target.brokers:
-                context.broker.include_router(broker)
+            self._adopt()
 
     async def startup(self) -> None:
         """Enter the lifespan, run the hooks, connect the broker; leave nothing where one of them fails."""
@@ -32,6 +31,7 @@ class FastStreamAdapter:
             await self._stack.enter_async_context(self._app.lifespan_context())
             await self._app.start()
             if self._spec.adopt_bus:
+                self._adopt()  # what lifespan and hooks have added
                 self._share_globals()
         except BaseException:
             with contextlib.suppress(Exception):
@@ -44,6 +44,10 @@ class FastStreamAdapter:
             await self._app.stop()
         finally:
             await self._stack.aclose()
+
+    def _adopt(self) -> None:
+        for broker in self._app.brokers:
+            self._context.broker.include_router(broker)
 
     def _share_globals(self) -> None:
         """Let adopted handlers find in their `Context` what lifespan and hooks have put there."""

@@ -6,7 +6,7 @@ middlewares; group, consumer, acknowledgement and retries are ours. What is no s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from faststream._internal.broker.registrator import Registrator
@@ -17,9 +17,9 @@ Publish = Callable[..., Awaitable[str]]
 
 
 def adopt(
-    foreign: Registrator[Any, Any], publish: Publish, *, make_router: Callable[..., Any]
+    foreign: Registrator[Any, Any], publish: Publish, *, make_router: Callable[..., Any], known: list[Any]
 ) -> list[Registrator[Any, Any]]:
-    """Return one of our routers for each subscriber and publisher of a foreign router.
+    """Return one of our routers for each subscriber and publisher of a foreign router, unless it is known.
 
     The foreign publishers publish through ours from here on; to a stream that is named in the call,
     through `publish`.
@@ -27,8 +27,9 @@ def adopt(
     Raises:
         BusError: it subscribes or publishes to a channel or a list, or consumes in batches (E4003).
     """
-    subscribers = [(each, _subscribed_stream(each)) for each in foreign.subscribers]
-    publishers = [(each, _published_stream(each)) for each in foreign.publishers]
+    subscribers = [(each, _subscribed_stream(each)) for each in _new(foreign.subscribers, known)]
+    publishers = [(each, _published_stream(each)) for each in _new(foreign.publishers, known)]
+    known += [endpoint for endpoint, _ in (*subscribers, *publishers)]
     routers = []
     for publisher, stream in publishers:
         routers.append(_router_like(publisher, make_router))
@@ -58,8 +59,17 @@ def stand_in(foreign: Any, publish: Publish, ping: Callable[..., Awaitable[bool]
     async def nothing(*_args: Any, **_kwargs: Any) -> None:
         """Be started and stopped, or rather not: ours is."""
 
+    async def refuse(*_args: Any, **_kwargs: Any) -> None:
+        raise _refusal("publishes a batch, or asks for an answer", "publish one message at a time")
+
     foreign.publish, foreign.ping = publish_here, ping
-    foreign.start = foreign.stop = nothing
+    foreign.publish_batch = foreign.request = refuse
+    foreign.connect = foreign.start = foreign.stop = nothing
+
+
+def _new(endpoints: Iterable[Any], known: Iterable[Any]) -> list[Any]:
+    seen = set(map(id, known))
+    return [endpoint for endpoint in endpoints if id(endpoint) not in seen]
 
 
 def _router_like(endpoint: Any, make_router: Callable[..., Any]) -> Any:

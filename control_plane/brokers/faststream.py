@@ -109,7 +109,7 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         on_failure: Callable[[Failure], None] | None = None,
     ) -> None:
         self._transport = transport
-        self._adopted: list[Registrator[Any, Any]] = []
+        self._adopted: list[Any] = []
         settings = settings or DeliverySettings()
         logger = logging.getLogger(f"component.{replica}")
         config = BusConfig(
@@ -170,7 +170,8 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
     def include_router(self, router: Registrator[Any, Any], **options: Any) -> None:
         """Include a router; one of FastStream's Redis routers is adopted, with our delivery.
 
-        So is one of its Redis brokers, which connects to nothing from here on.
+        So is one of its Redis brokers, which connects to nothing from here on. What has been adopted already
+        is passed over, so that it can be included again when it has got more handlers.
 
         Raises:
             BusError: a foreign router subscribes to something that is not a stream (E4003).
@@ -178,8 +179,7 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         if isinstance(router, BusRegistrator):
             super().include_router(router, **options)
             return
-        self._adopted.append(router)  # its handlers live as long as it does
-        for adopted in adopt(router, self.publish, make_router=BusRouter):
+        for adopted in adopt(router, self.publish, make_router=BusRouter, known=self._adopted):
             super().include_router(adopted, **options)
         if isinstance(router, BrokerUsecase):
             stand_in(router, self.publish, self.ping)

@@ -44,6 +44,8 @@ def _of_model(model: Any) -> PlainCall | None:
         return lambda payload: call(**{name: payload})
 
     async def validated(payload: Any) -> Any:
-        return serializer.response(await call(**serializer({name: payload})))
+        # Names that a pydantic model cannot have come back with nothing, and are not validated.
+        arguments = {name: payload}
+        return serializer.response(await call(**{**arguments, **serializer(arguments)}))
 
     return validated

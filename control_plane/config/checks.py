@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from itertools import combinations, product
 
 from contracts.errors import ConfigError, did_you_mean
 from contracts.specs import GATEWAY, PORT_PLACE, ComponentSpec, Mode, Settings
@@ -15,6 +16,8 @@ from control_plane.config.problems import unknown_component
 from control_plane.core.graph import find_cycle
 from control_plane.core.placement import ISOLATED
 
+PROGRAM_HOST = "127.0.0.1"
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
 RESERVED_PREFIX = "/-"  # the gateway's own pages: /-/health, /-/ready, /-/status
 
 
@@ -26,6 +29,7 @@ def problems_of(settings: Settings, *, file_name: str) -> list[ConfigError]:
         *_double_prefixes(settings),
         *_reserved_prefixes(settings),
         *_contradictions(settings),
+        *_double_ports(settings),
         *_programs(settings),
         *_odd_groups(settings),
         *_double_aliases(settings),
@@ -86,14 +90,7 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
             why="A bus in memory reaches one process only",
             fix="Leave bus.url at 'auto' for an embedded Valkey, give a redis:// URL, or use mode 'single'",
         )
-    if settings.gateway.port == settings.control.port != 0 and settings.gateway.host == settings.control.host:
-        yield _contradiction(
-            f"gateway.port and control.port are both {settings.gateway.port}",
-            why="Two servers cannot listen on one address",
-            fix="Change one, or set it to 0 for any free port",
-        )
     for name, spec in settings.components.items():
-        yield from _taken_listener(name, spec.listener, settings)
         if spec.restart.backoff_s > spec.restart.backoff_max_s:
             yield _contradiction(
                 f"components.{name}.restart: backoff_s is {spec.restart.backoff_s:g} "
@@ -103,15 +100,32 @@ def _contradictions(settings: Settings) -> Iterator[ConfigError]:
             )
 
 
-def _taken_listener(name: str, port: int | None, settings: Settings) -> Iterator[ConfigError]:
-    gateway, control = settings.gateway, settings.control
-    taken = {gateway.port: "gateway"} | ({control.port: "control"} if control.host == gateway.host else {})
-    if port and port in taken:
+def _double_ports(settings: Settings) -> Iterator[ConfigError]:
+    """Yield ports that two of us would listen at; what programs do to each other is theirs to know."""
+    gateway, control, components = settings.gateway, settings.control, settings.components
+    if (odd := components.get(GATEWAY)) and odd.port is not None:
         yield _contradiction(
-            f"components.{name}.port and {taken[port]}.port are both {port}",
-            why="Two servers cannot listen on one address",
-            fix="Change one",
+            "components.gateway.port is for other components",
+            why="The gateway listens at gateway.port, and for each component that has a port of its own",
+            fix="Set gateway.port",
         )
+    ours = {"gateway.port": (gateway.host, gateway.port), "control.port": (control.host, control.port)}
+    for port in settings.listeners:
+        name = next(name for name, spec in components.items() if spec.listener == port)
+        ours[f"components.{name}.port"] = (gateway.host, port)
+    programs = {
+        f"components.{name}.port": (PROGRAM_HOST, spec.port)
+        for name, spec in components.items()
+        if spec.command and spec.port
+    }
+    for first, second in (*combinations(ours, 2), *product(ours, programs)):
+        (host, port), (other_host, other_port) = ours[first], {**ours, **programs}[second]
+        if port == other_port != 0 and (host == other_host or EVERYWHERE & {host, other_host}):
+            yield _contradiction(
+                f"{first} and {second} are both {port}",
+                why="Two servers cannot listen on one address",
+                fix="Change one, or set gateway.port or control.port to 0 for any free port",
+            )
 
 
 # What means something for one of the two only.

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from contracts.errors import ConfigError, did_you_mean
 from contracts.specs import GATEWAY, Settings
 from control_plane.config.expectations import expected_at, keys_at
-from control_plane.config.launchers import agents_named_twice, with_agents
+from control_plane.config.launchers import agents_wrongly_named, tables_of, with_agents
 from control_plane.config.parsing import Tree
 from control_plane.config.problems import KeyPath, combined, dotted, show
 
@@ -27,8 +27,8 @@ def validate(tree: Tree, *, sources: Mapping[KeyPath, str], file_name: str) -> S
     Raises:
         ConfigError: a value is wrong or a key unknown (E1003).
     """
-    problems = [*_names_given_twice(tree, file_name), *agents_named_twice(_components(tree), file_name)]
-    tree = {**tree, "components": with_agents(_components(tree))} if _components(tree) else tree
+    problems = [*_names_given_twice(tree, file_name), *agents_wrongly_named(tree, file_name)]
+    tree = with_agents(tree)
     problems += _nothing_to_run(tree, file_name)
     try:
         settings = Settings.model_validate(_completed(tree))
@@ -61,7 +61,7 @@ def _names_given_twice(tree: Tree, file_name: str) -> list[ConfigError]:
             fix="Remove the line",
             code="E1003",
         )
-        for name, table in _components(tree).items()
+        for name, table in tables_of(tree).items()
         if isinstance(table, dict) and "name" in table
     ]
 
@@ -73,14 +73,9 @@ def _nothing_to_run(tree: Tree, file_name: str) -> list[ConfigError]:
             why=f"Expected {expected_at(('components', name, 'use'))}, or `command` with a program",
             code="E1003",
         )
-        for name, table in _components(tree).items()
+        for name, table in tables_of(tree).items()
         if name != GATEWAY and isinstance(table, dict) and not {"use", "command"} & table.keys()
     ]
-
-
-def _components(tree: Tree) -> dict[str, Any]:
-    components = tree.get("components")
-    return components if isinstance(components, dict) else {}
 
 
 def _completed(tree: Tree) -> Tree:

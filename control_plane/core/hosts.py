@@ -16,7 +16,7 @@ from contracts.status import ReplicaState
 from control_plane.core.deadlines import drain_limit_s, spawn_limit_s
 from control_plane.core.inputs import HostDelayed, HostExited, HostSpared, HostSpawned, Moment, SpawnFailed
 from control_plane.core.questions import host_of, is_given_up, key_of, replicas_of
-from control_plane.core.records import Exit, changed, exited, move, stopped
+from control_plane.core.records import Exit, changed, exited, stopped
 from control_plane.core.sightings import Sighting, from_report, from_transition, observe, with_health
 from control_plane.core.state import Command, CommandKind, HostPhase, HostRecord, ReplicaRecord, State, Vitals
 from control_plane.core.transitions import LIVE
@@ -28,23 +28,16 @@ def spawned(state: State, event: HostSpawned, at: Moment) -> State:
     """Note the process of a host that was asked for, or adopt one that was there before."""
     host = state.observed.hosts.get(event.host)
     if host is not None:
-        return state.with_host(event.host, replace(host, pid=event.pid))
+        return state.with_host(event.host, replace(host, pid=event.pid, awaits=""))
     if event.host in state.observed.exited_hosts:
         return state  # It ended before the answer to its spawn was told.
     return _adopted(state, event, at)
 
 
-def delayed(state: State, event: HostDelayed, at: Moment) -> State:
-    """Note what the replicas of a host wait for."""
-    if event.host not in state.observed.hosts:
-        return state
-    return state.with_replicas(
-        {
-            replica: move(record, ReplicaState.PENDING, at, reason=event.why)
-            for replica, record in replicas_of(state, event.host)
-            if record.state is ReplicaState.PENDING
-        }
-    )
+def delayed(state: State, event: HostDelayed) -> State:
+    """Note what the making of a host waits for."""
+    host = state.observed.hosts.get(event.host)
+    return state if host is None else state.with_host(event.host, replace(host, awaits=event.why))
 
 
 def ended(state: State, host_id: str, how: Exit, at: Moment) -> State:

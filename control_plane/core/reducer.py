@@ -80,7 +80,7 @@ def _internal(state: State, event: Internal, at: Moment) -> State:
         case HostSpawned():
             return hosts.spawned(state, event, at)
         case HostDelayed():
-            return hosts.delayed(state, event, at)
+            return hosts.delayed(state, event)
         case SpawnFailed():
             return hosts.ended(state, event.host, hosts.spawn_failure(event), at)
         case HostExited():

@@ -24,7 +24,7 @@ def shadowed_routes(routes: Mapping[str, Sequence[str]], addresses: Mapping[str,
     owners = {address.rstrip("/"): name for name, address in addresses.items()}
     for component, declared in routes.items():
         lost: dict[str, list[str]] = {}
-        for route in declared:
+        for route in declared if component in addresses else ():
             address = _longest(route.partition(" ")[2], owners)
             if owners.get(address, component) != component:
                 lost.setdefault(address, []).append(route)

@@ -143,6 +143,7 @@ class HostRecord:
     `dismissed`: it was told to end because nothing in it was needed; its exit is no crash.
     `adopted`: it ran before this control plane.
     `killed_in`: the phase in which the first order to kill it was given.
+    `awaits`: what its making waits for, if that takes long.
     """
 
     key: str
@@ -161,6 +162,7 @@ class HostRecord:
     interval_s: float = 0.0
     deadline_s: float | None = None
     killed_in: HostPhase | None = None
+    awaits: str = ""
 
 
 @dataclass(frozen=True)

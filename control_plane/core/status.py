@@ -205,7 +205,7 @@ def _replica_status(
         rss_bytes=vitals.rss_bytes,
         cpu_percent=vitals.cpu_percent,
         health=vitals.health.get(replica) if host else record.last_health,
-        reason=record.reason or (_awaited(state, record, serving) if shown is ReplicaState.PENDING else None),
+        reason=_reason(state, record, shown, serving),
         retry_in_s=max(0.0, record.retry_at_s - now_s) if record.retry_at_s is not None else None,
     )
 
@@ -222,6 +222,13 @@ def _shown_state(state: State, replica: str, record: ReplicaRecord) -> ReplicaSt
 
 def _uptime_s(record: ReplicaRecord, now_s: float) -> float:
     return max(0.0, now_s - record.started_at_s) if record.started_at_s is not None else 0.0
+
+
+def _reason(state: State, record: ReplicaRecord, shown: ReplicaState, serving: frozenset[str]) -> str | None:
+    host = host_of(state, record)
+    if shown is ReplicaState.PENDING and host is not None and host.awaits:
+        return host.awaits
+    return record.reason or (_awaited(state, record, serving) if shown is ReplicaState.PENDING else None)
 
 
 def _awaited(state: State, record: ReplicaRecord, serving: frozenset[str]) -> str | None:

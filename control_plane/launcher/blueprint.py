@@ -70,14 +70,14 @@ def beside_what_runs(blueprint: Blueprint) -> Blueprint:
         LaunchError: it neither answers nor ends in time (E2010), or is stopping (E2006).
     """
     timeout_s = anchor_bound_s(blueprint)
-    hosts = takeover.survey(blueprint.runtime, timeout_s=timeout_s)
-    running = takeover.mode_of(hosts)
+    found = takeover.survey(blueprint.runtime, timeout_s=timeout_s)
+    running = takeover.mode_of(found)
     if running is not None and blueprint.options.mode is None:
         # Only whoever says so ends a backend that runs, for the sake of another mode.
         blueprint = replace(blueprint, mode=running, mode_reason="the mode of what runs")
-    if hosts is None:
+    if found is None:
         return blueprint
-    if takeover.fits(hosts, blueprint.settings, blueprint.mode, bus_url=blueprint.bus_url):
+    if takeover.fits(found, blueprint.settings, blueprint.mode, bus_url=blueprint.bus_url):
         return replace(blueprint, takes_over=True)
     takeover.end(blueprint.runtime, timeout_s=timeout_s)
     return blueprint

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from urllib.parse import urlsplit
 
 from contracts.specs import Mode, Settings
 from control_plane.runtime.anchor_client import AnchorClient
-from control_plane.runtime.anchor_protocol import RunningHost
+from control_plane.runtime.anchor_protocol import RunningHost, Welcome
 from control_plane.runtime.paths import RuntimeDir
 
-Hosts = tuple[RunningHost, ...]
 
-
-def survey(runtime: RuntimeDir, *, timeout_s: float) -> Hosts | None:
-    """Return the hosts that an anchor holds which nobody controls; None where there is no anchor.
+def survey(runtime: RuntimeDir, *, timeout_s: float) -> Welcome | None:
+    """Return what an anchor holds which nobody controls; None where there is no anchor.
 
     Raises:
         LaunchError: there is one, but it does not answer in time (E2010), or is stopping (E2006).
@@ -35,14 +34,24 @@ def end(runtime: RuntimeDir, *, timeout_s: float) -> None:
     asyncio.run(_end(runtime, timeout_s))
 
 
-def mode_of(hosts: Hosts | None) -> Mode | None:
+def mode_of(found: Welcome | None) -> Mode | None:
     """Return the mode that the hosts were made in."""
-    return hosts[0].spec.mode if hosts else None
+    return found.hosts[0].spec.mode if found and found.hosts else None
 
 
-def fits(hosts: Hosts, settings: Settings, mode: Mode, *, bus_url: str) -> bool:
-    """Tell whether the hosts are what this launch would have made."""
-    return mode is not Mode.SINGLE and all(_fits(host, settings, mode, bus_url) for host in hosts)
+def fits(found: Welcome, settings: Settings, mode: Mode, *, bus_url: str) -> bool:
+    """Tell whether hosts and sockets are what this launch would have made."""
+    if mode is Mode.SINGLE or not _listens_where_it_should(found, settings):
+        return False
+    return all(_fits(host, settings, mode, bus_url) for host in found.hosts)
+
+
+def _listens_where_it_should(found: Welcome, settings: Settings) -> bool:
+    ports = [urlsplit(url).port for url in found.public_urls]
+    common, own = ports[:1], set(ports[1:])
+    return (settings.gateway.port == 0 or common == [settings.gateway.port]) and own == set(
+        settings.listeners
+    )
 
 
 def _fits(host: RunningHost, settings: Settings, mode: Mode, bus_url: str) -> bool:
@@ -53,10 +62,10 @@ def _fits(host: RunningHost, settings: Settings, mode: Mode, bus_url: str) -> bo
     )
 
 
-async def _survey(runtime: RuntimeDir, timeout_s: float) -> Hosts:
+async def _survey(runtime: RuntimeDir, timeout_s: float) -> Welcome:
     anchor = await AnchorClient.connect(runtime.anchor_socket, pid=os.getpid(), timeout_s=timeout_s)
     anchor.close()
-    return anchor.welcome.hosts
+    return anchor.welcome
 
 
 async def _end(runtime: RuntimeDir, timeout_s: float) -> None:

@@ -123,8 +123,8 @@ class Welcome(Record):
     hosts: tuple[RunningHost, ...]
     bus_pid: int | None
     bus_url: str
-    public_fds: tuple[int, ...]
-    public_urls: tuple[str, ...]
+    public_fds: tuple[int, ...] = ()
+    public_urls: tuple[str, ...] = ()
     memory: dict[str, Any] = {}
 
 

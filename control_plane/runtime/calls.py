@@ -85,12 +85,25 @@ class Caller:
         host, prefix = split_address(endpoint.prefix)
         full_path = prefix.rstrip("/") + "/" + path.lstrip("/")
         port = host.removeprefix(":") if host.startswith(":") else ""
+        # Headers that somebody hands on must not lead to another component of the same host.
+        kept = {name: value for name, value in headers.items() if not self._is_an_address(name, value)}
         if host:
             own = {FORWARDED_PORT.decode(): port, "host": f"localhost:{port}"} if port else {"host": host}
-            headers = {**own, **{name: value for name, value in headers.items() if name.lower() not in own}}
+            kept = {**own, **{name: value for name, value in kept.items() if name.lower() != "host"}}
+        headers = kept
         if endpoint.app is not None:
             return await _call_in_process(endpoint, method, full_path, headers, body, port=port)
         return await self._call_remote(endpoint, method, full_path, headers, body)
+
+    def _is_an_address(self, name: str, value: str) -> bool:
+        match name.lower():
+            case "x-forwarded-port":
+                return True
+            case "host":
+                named = value.lower().partition(":")[0]
+                return any(split_address(each.prefix)[0] == named for each in self._directory.endpoints())
+            case _:
+                return False
 
     async def _call_remote(
         self, endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], body: bytes

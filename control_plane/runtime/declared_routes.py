@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 
 MAX_ROUTES = 500
 _IMPLIED = frozenset({"HEAD", "OPTIONS"})
@@ -29,5 +29,11 @@ def _declared(routes: Sequence[BaseRoute], prefix: str) -> Iterator[str]:
         if isinstance(route.original_route, Mount):
             yield from _declared(route.original_route.routes, path)
         elif getattr(route, "include_in_schema", True) and route.path:
-            for method in sorted(route.methods - _IMPLIED) if route.methods else ["WEBSOCKET"]:
+            for method in _methods(route):
                 yield f"{method} {path}"
+
+
+def _methods(route: RouteContext) -> list[str]:
+    if isinstance(route.original_route, WebSocketRoute):
+        return ["WEBSOCKET"]
+    return sorted(route.methods - _IMPLIED) if route.methods else ["ANY"]

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocketDisconnect
 from contracts.component import AsgiApp, Receive, Scope, Send
 from contracts.errors import ComponentError, ConnectionBroken
 from contracts.problems import REFUSED, Problem, nobody_answers, not_ready, problem, send_problem
-from contracts.routing import PrefixTable, split_address
+from contracts.routing import PrefixTable, has_dot_segment, split_address
 from control_plane.runtime.exchanges import ConnectionClosing, Exchange
 from control_plane.runtime.host_logging import current_replica
 
@@ -49,7 +49,10 @@ class Mount:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the application."""
+        """Answer with the application; a path that belongs to nobody does not reach it here either."""
+        if has_dot_segment(scope["path"]):
+            await send_problem(scope, send, nobody_answers(scope["path"]))
+            return
         await self._app(_below(scope, self._prefix), receive, send)
 
 

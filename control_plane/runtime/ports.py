@@ -37,10 +37,9 @@ def bind_all(settings: Settings) -> list[socket.socket]:
         LaunchError: an address cannot be bound (E2001).
     """
     gateway = settings.gateway
-    ports = dict.fromkeys(spec.listener for spec in settings.components.values() if spec.listener)
     bound: list[socket.socket] = []
     try:
-        for port in (gateway.port, *ports):
+        for port in (gateway.port, *settings.listeners):
             bound.append(bind_public(gateway.host, port))
     except LaunchError:
         for sock in bound:

@@ -24,7 +24,7 @@ from contracts.specs import ReplicaSpec
 from contracts.status import Health, ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker
 from control_plane.runtime import clock
-from control_plane.runtime.component_app import application_of
+from control_plane.runtime.component_app import ComponentApp
 from control_plane.runtime.context import HostServices, ReplicaContext
 from control_plane.runtime.declared_routes import declared_routes
 from control_plane.runtime.environment import declared
@@ -395,7 +395,7 @@ class Replica:
 def _build_app(component: Component, context: ComponentContext) -> AsgiApp:
     if isinstance(component, ServesAsgi):
         return component.get_asgi_app()
-    app = application_of(component.get_routes(), title=context.name)
+    app = ComponentApp(component.get_routes(), title=context.name)
     app.state.component = component
     app.state.context = context
     return app

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Self
 
 import uvloop
@@ -75,7 +77,15 @@ _signal = signal.signal
 
 
 class GuardedLoop(uvloop.Loop):
-    """An event loop whose signal handlers the guard keeps as well."""
+    """An event loop whose signal handlers the guard keeps as well, and whose threads know whose they are."""
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Run a function in a pool; in one of threads with the caller's context, as asyncio.to_thread."""
+        if executor is None or isinstance(executor, ThreadPoolExecutor):
+            return super().run_in_executor(executor, copy_context().run, func, *args)
+        return super().run_in_executor(executor, func, *args)
 
     def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         """Add a handler, or note it."""

@@ -23,7 +23,7 @@ group = "shared"
 """
 
 
-@pytest.mark.parametrize("where", ["task", "thread"])
+@pytest.mark.parametrize("where", ["task", "thread", "pool"])
 @pytest.mark.parametrize("mode", ["single", "hybrid", "multi"])
 def test_it_is_the_crash_of_that_component(mode: str, where: str, tmp_path: Path) -> None:
     config = tmp_path / "ctl.toml"

@@ -266,6 +266,32 @@ class TestSlowImports:
             await waiting
             assert (await anchor.said("y"))["modules"] == ["sample_heavy"]
 
+    async def test_an_image_that_is_spoilt_already_is_not_left_to_it(self, tmp_path: Path) -> None:
+        release = tmp_path / "release"
+        modules = {"sample_a": THREAD, "sample_slow": SLOW}
+        with anchored(modules=modules, env={"SAMPLE_RELEASE": str(release)}) as anchor:
+            client = await anchor.connect()
+            slow = asyncio.create_task(client.spawn(anchor.spec("slow", module="sample_slow")))
+            assert (await next_event(client)).type == "host_delayed"
+            await eventually(lambda: (tmp_path / "release.begun").read_text() == "xx")
+
+            release.touch()
+            await slow
+            assert (await anchor.said("slow"))["modules"] == ["sample_slow"]
+
+    async def test_an_image_in_which_nothing_came_of_it_does_not_stay(self, tmp_path: Path) -> None:
+        release = tmp_path / "release"
+        modules = {"sample_slow": f"{SLOW}\nimport threading\n{THREAD}", "sample_z": PLAIN}
+        with anchored(modules=modules, env={"SAMPLE_RELEASE": str(release)}) as anchor:
+            client = await anchor.connect()
+            await client.spawn(anchor.spec("z", module="sample_z"))
+            assert len(anchor.images()) >= 2
+
+            release.touch()
+            await client.spawn(anchor.spec("slow", module="sample_slow"))
+            await anchor.said("slow")
+            await eventually(lambda: len(anchor.images()) == 1)
+
     async def test_a_package_that_came_quickly_is_not_blamed(self, tmp_path: Path) -> None:
         release, installed = tmp_path / "release", tmp_path / "installed"
         installed.mkdir()

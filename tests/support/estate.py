@@ -276,7 +276,13 @@ def make_adopted(stop: str = "tea") -> FastStream:
 
     @stream.after_startup
     async def starts() -> None:
+        @broker.subscriber(stream="late")
+        async def late(text: str) -> None:
+            HAPPENED.append(text)
+
+        await broker.connect()
         await broker.publish(stop, stream="orders")
+        await broker.publish("came late", stream="late")
 
     return stream
 
@@ -339,6 +345,8 @@ class Exits:
         self._where = where
 
     async def start(self) -> None:
+        if self._where == "pool":
+            await asyncio.get_running_loop().run_in_executor(None, os._exit, 7)
         if self._where == "thread":
             threading.Thread(target=os._exit, args=(7,)).start()
             await asyncio.Event().wait()

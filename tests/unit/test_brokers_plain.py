@@ -75,6 +75,19 @@ async def test_what_it_is_called_with_is_validated() -> None:
     assert seen == [Chapter(number=3)]
 
 
+async def test_an_argument_that_no_model_can_name_is_handed_on() -> None:
+    seen: list[Any] = []
+
+    async def take(_: Any) -> None:
+        seen.append(_)
+
+    async with subscribed(lambda broker: broker.subscriber("chapters")(take)) as call:
+        assert call is not None
+        await call({"number": 3})
+
+    assert seen == [{"number": 3}]
+
+
 @pytest.mark.parametrize("handler", [depending, in_context, fields, rest, named, nothing])
 async def test_a_handler_that_asks_for_more_is_dispatched(handler: Any) -> None:
     async with subscribed(lambda broker: broker.subscriber("chapters")(handler)) as call:

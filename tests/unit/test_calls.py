@@ -41,6 +41,10 @@ def application() -> FastAPI:
     async def old() -> Response:
         return RedirectResponse("/w/cookies")
 
+    @app.get("/w/headers")
+    async def headers(request: Request) -> dict[str, str | None]:
+        return {"port": request.headers.get("x-forwarded-port"), "host": request.headers.get("host")}
+
     @app.get("/w/cookies")
     async def cookies(request: Request) -> Response:
         answer = Response(str(len(request.cookies)))
@@ -71,6 +75,16 @@ async def test_a_redirect_is_for_the_caller_to_follow(tmp_path: Path, remote: bo
         answer = await caller.call("w", "GET", "/old", timeout_s=5)
 
         assert (answer.status, answer.headers["Location"]) == (307, "/w/cookies")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+async def test_no_header_of_the_caller_leads_elsewhere(tmp_path: Path, remote: bool) -> None:
+    """A component that hands on the headers of its own request must not be sent to another one."""
+    async with calling(tmp_path, remote=remote) as caller:
+        headers = {"X-Forwarded-Port": "8001", "host": "asked.example:8001"}
+        answer = await caller.call("w", "GET", "/headers", headers=headers, timeout_s=5)
+
+        assert answer.json() == {"port": None, "host": "asked.example:8001"}
 
 
 @pytest.mark.parametrize("remote", [False, True])

@@ -128,6 +128,13 @@ group = "readers"
         assert {spec.ready for spec in agents.values()} == {"is_running"}
         assert components["critic"].aliases == ("crit",)
 
+    def test_a_launcher_stands_for_its_agents_in_profiles_and_dependencies(self, tmp_path: Path) -> None:
+        more = '[components.api]\nuse = "a:B"\ndepends_on = ["crew"]\n[profiles.all]\ncomponents = ["crew"]\n'
+        settings = load_text(tmp_path, f"{self.LAUNCHER}{more}").settings
+
+        assert settings.components["api"].depends_on == ("director", "factchecker", "critic")
+        assert settings.profiles["all"].components == ("director", "factchecker", "critic")
+
     @pytest.mark.parametrize(
         ("text", "places"),
         [
@@ -136,13 +143,29 @@ group = "readers"
                 '[components.others]\nuse = "a:B"\nagents = ["Director"]',
                 "components.crew.agents and by components.others.agents",
             ),
+            (
+                '[components.others]\nuse = "a:B"\nagents = ["gateway"]',
+                "the gateway itself and by components.o",
+            ),
         ],
     )
     def test_an_agent_that_is_declared_elsewhere_too_is_refused(
         self, tmp_path: Path, text: str, places: str
     ) -> None:
-        with pytest.raises(ConfigError, match=f"component 'director' is declared by {places}"):
+        with pytest.raises(ConfigError, match=f"component '.*' is declared by {places}"):
             load_text(tmp_path, f"{self.LAUNCHER}{text}\n")
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ('[components.odd]\nuse = "a:B"\nagent = "x"\nagents = ["y"]', "It has `agent` too"),
+            ('[components.director]\nagents = ["y"]', "It has no `use`"),
+        ],
+    )
+    def test_agents_are_named_in_a_launchers_table_alone(self, tmp_path: Path, text: str, why: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load_text(tmp_path, f"{self.LAUNCHER}{text}\n")
+        assert why in f"{caught.value} {caught.value.detail}"
 
 
 class TestInterpolation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, WebSocket
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
@@ -34,6 +35,11 @@ def test_routes_mounts_and_websockets_are_told_with_their_methods() -> None:
         "POST /shop/api/deep/v1/end",
         "GET /shop/old/deep/end",
     )
+
+
+def test_a_class_of_methods_answers_any() -> None:
+    app = Starlette(routes=[Route("/", HTTPEndpoint)])
+    assert declared_routes(app, "/x") == ("ANY /x/",)
 
 
 def test_an_unknown_application_declares_nothing() -> None:

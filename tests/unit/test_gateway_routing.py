@@ -111,3 +111,39 @@ def test_a_host_of_its_own_comes_before_what_is_for_any(host: bytes, path: str, 
     found = table.find({"path": path, "raw_path": path.encode(), "headers": [(b"host", host)]})
     assert (found and found[1]) == expected
     assert found is None or not found[0].startswith("//")
+
+
+OWN = PrefixTable({"/": "root", "//shop.localhost/": "shop", "//:8001/desk": "desk"})
+
+
+@pytest.mark.parametrize(
+    ("port", "host", "path", "expected"),
+    [
+        (8001, b"anything", "/desk/1", "desk"),
+        (8001, b"anything", "/", "root"),
+        (8001, b"shop.localhost", "/", "shop"),
+        (8001, b"shop.localhost", "/desk", "desk"),
+        (8000, b"anything:8001", "/desk", "root"),
+        (None, b"anything", "/desk", "root"),
+    ],
+)
+def test_a_listener_of_its_own_comes_before_hosts(
+    port: int | None, host: bytes, path: str, expected: str
+) -> None:
+    scope: dict[str, Any] = {
+        "path": path,
+        "raw_path": path.encode(),
+        "headers": [(b"host", host), (b"x-forwarded-port", b"8001")],
+        "server": ("127.0.0.1", port),
+    }
+    found = OWN.find(scope)
+    assert found is not None
+    assert found[1] == expected
+
+
+def test_behind_a_gateway_its_word_counts_for_the_port() -> None:
+    table = PrefixTable({"/": "root", "//:8001/": "desk"}, behind_gateway=True)
+    scope: dict[str, Any] = {"path": "/", "raw_path": b"/", "server": ("/h.sock", None)}
+
+    assert table.find({**scope, "headers": []}) == ("", "root")
+    assert table.find({**scope, "headers": [(b"x-forwarded-port", b"8001")]}) == ("", "desk")

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from contracts.component import AsgiApp
 from contracts.errors import ConnectionBroken
-from control_plane.runtime.mounts import Guard, MountTable
+from control_plane.runtime.mounts import Guard, Mount, MountTable
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +114,23 @@ class TestMountTable:
         assert (told.sent[0]["type"], told.status) == ("websocket.http.response.start", 404)
         silent = await Client("/n", kind="websocket").ask(MountTable({}))
         assert silent.sent[0]["type"] == "websocket.close"
+
+
+class TestMount:
+    async def test_it_is_at_its_address_whatever_host_or_port_that_names(self) -> None:
+        seen: list[tuple[str, str]] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            seen.append((scope["path"], scope["root_path"]))
+            await ok(scope, receive, send)
+
+        await Client("/a").ask(Mount("/a", app))
+        await Client("/b").ask(Mount("//:8001/", app))
+        assert seen == [("/a/", "/a"), ("/b", "")]
+
+    async def test_dot_segments_reach_nobody(self) -> None:
+        client = await Client("/a/../b").ask(Mount("/a", ok))
+        assert client.status == 404
 
 
 class TestFaults:

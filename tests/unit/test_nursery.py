@@ -78,6 +78,7 @@ def test_images_that_die_early_are_made_without_modules_and_then_no_more(keeper:
             let_the_last_image_die(keeper, nursery)
 
         assert keeper.refused == [("one", "the process that is to fork it dies, see anchor.log")]
+        assert len(keeper.forked) == 2 * MAX_SHORT_LIVES, "an image was made that nobody asked for"
         nursery.bear(spec("two"))  # whoever asks again gets another chance
         nursery.act(0.0)
         made = len(keeper.forked)

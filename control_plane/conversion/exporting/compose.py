@@ -150,9 +150,8 @@ class _Service:
     def _ports(self) -> Iterator[tuple[str, Any]]:
         if self._process.name == GATEWAY:
             settings = self._loaded.settings
-            own = (spec.listener for spec in settings.components.values() if spec.listener)
             address = _published_at(settings.gateway.host)
-            yield "ports", [f"{address}{port}:{port}" for port in (self._gateway_port(), *dict.fromkeys(own))]
+            yield "ports", [f"{address}{port}:{port}" for port in (self._gateway_port(), *settings.listeners)]
         elif self._process.port and self._process.copies == 1:
             yield "ports", [f"127.0.0.1:{self._process.port}:{self._process.port}"]
 

@@ -124,6 +124,7 @@ class Nursery:
         # What is imported before a fork, and which image has it, or is to have it.
         self._homes: dict[str, Image | None] = dict.fromkeys(modules)
         self._short_lives = 0
+        self._lost_patience = False
         self._closed = False
         self._go_on()
 
@@ -153,6 +154,7 @@ class Nursery:
         """Fork a host as soon as the modules of its components are imported; the owner hears of it."""
         modules = dict.fromkeys(replica.component.use.partition(":")[0] for replica in spec.replicas)
         self._waiting[spec.id] = Waiting(spec, tuple(modules))
+        self._lost_patience = False
 
     def give_up(self, host: str) -> None:
         """Fork a host no more; one that is just being forked is doomed."""
@@ -178,7 +180,9 @@ class Nursery:
         ]
         for image in late:
             image.slow = True
-            if not image.apart and len(self._images) < MAX_IMAGES:
+            if image.spoilt:  # what it imports would be of no use
+                self._drop(image)
+            elif not image.apart and len(self._images) < MAX_IMAGES:
                 self._leave_apart(image)
         self._go_on()
 
@@ -187,6 +191,7 @@ class Nursery:
         image = next((image for image in self._images if image.pid == pid), None)
         if image is None:
             return False
+        self._images.remove(image)  # its process id may be another's soon
         image.peer.read_to_the_end()
         self._lost(image)
         return True
@@ -258,7 +263,7 @@ class Nursery:
                 waiting.image = None
                 if waiting.doomed:
                     self.give_up(waiting.spec.id)
-        self._drop(image)
+        self._forget(image)
         if image.importing:
             self._leave_to_hosts(image.importing, "importing it ends the process")
         elif clock.now_s() < image.born_s + SHORT_LIFE_S:
@@ -275,12 +280,18 @@ class Nursery:
         for module in homeless:
             self._leave_to_hosts(module, "images that have it die")
         if not homeless:
+            self._lost_patience = True  # until somebody asks again
             for waiting in tuple(self._waiting.values()):
                 if waiting.image is None:
                     self._refuse(waiting, "the process that is to fork it dies, see anchor.log")
 
     def _drop(self, image: Image) -> None:
+        """End an image; whatever it had is imported by another one."""
+        _kill(image)
         self._images.remove(image)
+        self._forget(image)
+
+    def _forget(self, image: Image) -> None:
         image.peer.close()
         for module, home in self._homes.items():
             if home is image:
@@ -292,8 +303,8 @@ class Nursery:
         if self._closed:
             return
         for image in tuple(self._images):
-            if image.spoilt and not (image.importing or image.queue):
-                _kill(image)
+            is_of_use = image.modules if image.apart else not image.spoilt
+            if not (is_of_use or image.importing or image.queue):
                 self._drop(image)
         self._find_homes()
         for image in self._images:
@@ -310,7 +321,7 @@ class Nursery:
     def _find_homes(self) -> None:
         """Let every module be imported somewhere, and every host be forked from somewhere."""
         homeless = [module for module, home in self._homes.items() if home is None]
-        common = self._common() or self._add_image()
+        common = self._common() or (None if self._lost_patience else self._add_image())
         if common is not None:
             common.queue.extend(homeless)
             self._homes.update(dict.fromkeys(homeless, common))
@@ -322,7 +333,7 @@ class Nursery:
         except OSError as exc:
             ours.close()
             for waiting in tuple(self._waiting.values()):
-                if waiting.image is None:
+                if waiting.image is None and not self._homes_of(waiting):
                     self._refuse(waiting, f"the process that is to fork it could not be made: {exc}")
             return None
         finally:

@@ -1,0 +1,131 @@
+"""A component's routes answer as if FastAPI had included their router."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.requests import HTTPConnection
+
+from control_plane.runtime.component_app import OPENAPI, ComponentApp
+
+pytestmark = pytest.mark.anyio
+
+
+class Answer:
+    """What an application in this process has answered to one request."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.status = messages[0]["status"]
+        self.body = b"".join(message.get("body", b"") for message in messages)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def asked(app: FastAPI, method: str, path: str, body: Any = None) -> Answer:
+    """Ask an application as a server would."""
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"backend"), (b"content-type", b"application/json")],
+        "scheme": "http",
+    }
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode()}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return Answer(sent)
+
+
+def counted(connection: HTTPConnection) -> None:
+    connection.state.counted = True
+
+
+def a_router() -> APIRouter:
+    router, nested = APIRouter(prefix="/v1", dependencies=[Depends(counted)]), APIRouter()
+
+    @router.get("/items/{number}", name="item")
+    async def item(number: int, request: Request) -> dict[str, Any]:
+        path = request.url_for("item", number=number + 1).path
+        return {"counted": request.state.counted, "next": path, "app": request.app.title}
+
+    @router.get("/refused")
+    async def refused() -> None:
+        raise HTTPException(409, "not now")
+
+    @nested.post("/deep")
+    async def deep(body: dict[str, int]) -> dict[str, int]:
+        return body
+
+    router.include_router(nested, prefix="/nested")
+    return router
+
+
+def included(router: APIRouter) -> FastAPI:
+    app = FastAPI(title="writer", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    app.include_router(router)
+    return app
+
+
+@pytest.fixture(params=["ours", "included"])
+def app(request: pytest.FixtureRequest) -> FastAPI:
+    router = a_router()
+    return ComponentApp(router, title="writer") if request.param == "ours" else included(router)
+
+
+async def test_routes_dependencies_and_urls(app: FastAPI) -> None:
+    item = await asked(app, "GET", "/v1/items/1")
+    assert item.json() == {"counted": True, "next": "/v1/items/2", "app": "writer"}
+    assert (await asked(app, "POST", "/v1/nested/deep", {"a": 1})).json() == {"a": 1}
+    assert (await asked(app, "GET", "/v1/items/1/")).status == 307
+
+
+async def test_refusals(app: FastAPI) -> None:
+    assert (await asked(app, "GET", "/v1/items/one")).status == 422
+    assert (await asked(app, "GET", "/v1/refused")).json() == {"detail": "not now"}
+    assert (await asked(app, "DELETE", "/v1/items/1")).status == 405
+    assert (await asked(app, "GET", "/nowhere")).json() == {"detail": "Not Found"}
+
+
+async def test_the_document_is_the_same() -> None:
+    ours = await asked(ComponentApp(a_router(), title="writer"), "GET", OPENAPI)
+    theirs = await asked(included(a_router()), "GET", OPENAPI)
+    assert ours.json() == theirs.json()
+
+
+async def test_a_route_for_everything_does_not_hide_the_document() -> None:
+    router = APIRouter()
+    router.add_api_route("/{name}", lambda name: {"name": name})
+    app = ComponentApp(router, title="writer")
+
+    assert "/{name}" in (await asked(app, "GET", OPENAPI)).json()["paths"]
+    assert (await asked(app, "GET", "/ada")).json() == {"name": "ada"}
+
+
+async def test_routes_that_come_later_are_answered_too() -> None:
+    router = APIRouter()
+    app = ComponentApp(router, title="writer")
+    router.add_api_route("/late", lambda: "here", name="late")
+
+    assert (await asked(app, "GET", "/late")).json() == "here"
+    assert str(app.url_path_for("late")) == "/late"
+    assert "/late" in (await asked(app, "GET", OPENAPI)).json()["paths"]
+
+
+async def test_a_component_without_routes_has_a_document_alone() -> None:
+    app = ComponentApp(None, title="writer")
+
+    assert (await asked(app, "GET", "/")).status == 404
+    assert (await asked(app, "GET", OPENAPI)).json()["paths"] == {}
