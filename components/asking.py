@@ -1,10 +1,20 @@
-"""Asks an ASGI application by GET, as a client would, from within its process."""
+"""Asks an ASGI application by GET, as a client would, from within its process; or whether a port accepts."""
 
 from __future__ import annotations
 
 import asyncio
 
 from contracts.component import AsgiApp, AsgiMessage, Scope
+
+
+async def accepts(host: str, port: int) -> bool:
+    """Tell whether somebody accepts connections at an address."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 class Reader:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # The component that holds the public socket, by its name.
 GATEWAY: Final = "gateway"
 
+LOCALHOST: Final = "127.0.0.1"
+
 # What stands for the component's port in the words of a program.
 PORT_PLACE: Final = "{port}"
 
@@ -21,6 +23,8 @@ STOP_NAMES: Final = ("stop", "shutdown", "aclose", "close")
 
 # The name of a method or attribute, or none.
 IDENTIFIER: Final = r"^([A-Za-z_]\w*)?$"
+# The same, or a port, on another address than this one's after that.
+SIGN_OF_READINESS: Final = r"^([A-Za-z_]\w*|([A-Za-z0-9.-]+:)?\d{1,5})?$"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
@@ -93,7 +97,8 @@ class ComponentSpec(Spec):
         use: `module:attribute` of Python code, of this `kind`; where `factory` is set, it is called first.
         command: a program and its arguments, in place of `use`.
         run: the method of an object that starts it; `stop` the one that stops it.
-        ready: the attribute, method or event of an object that says that it has started.
+        ready: the attribute, method or event of an object that says that it has started; or the port,
+            such as `8025` or `10.0.0.1:8025`, at which it listens then.
         agent: the one agent that a launcher object is to load; `agents` stand for a component each, and are
             replaced by these when the configuration is read.
         host: the virtual host that it is served at alone, such as `shop.localhost`.
@@ -113,7 +118,7 @@ class ComponentSpec(Spec):
     factory: bool = False
     run: str = Field("", pattern=IDENTIFIER)
     stop: str = Field("", pattern=IDENTIFIER)
-    ready: str = Field("", pattern=IDENTIFIER)
+    ready: str = Field("", pattern=SIGN_OF_READINESS)
     agent: str = ""
     agents: tuple[str, ...] = ()
     adopt_bus: bool = False
@@ -150,6 +155,12 @@ class ComponentSpec(Spec):
         return f"//{place}{self.prefix}" if place else self.prefix
 
     @property
+    def ready_at(self) -> tuple[str, int] | None:
+        """Return host and port at which an object listens once it is ready, where `ready` names these."""
+        host, _, port = self.ready.rpartition(":")
+        return (host or LOCALHOST, int(port)) if port.isdigit() else None
+
+    @property
     def listener(self) -> int | None:
         """Return the port at which the gateway listens for this component alone."""
         return self.port if self.use else None
@@ -176,7 +187,7 @@ class AppSpec(Spec):
 class GatewaySpec(Spec):
     """`[gateway]`: where clients of the backend connect. Port 0 takes any free port."""
 
-    host: str = "127.0.0.1"
+    host: str = LOCALHOST
     port: int = Field(8000, ge=0, le=65535)
 
 
@@ -189,7 +200,7 @@ class BusSpec(Spec):
 class ControlSpec(Spec):
     """`[control]`: the control plane's API over TCP; the Unix socket is always there."""
 
-    host: str = "127.0.0.1"
+    host: str = LOCALHOST
     port: int = Field(8900, ge=0, le=65535)
 
 

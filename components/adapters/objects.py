@@ -17,6 +17,7 @@ from fastapi import APIRouter
 
 from components.adapters.arguments import called
 from components.adapters.threads import in_thread
+from components.asking import accepts
 from contracts import ComponentContext
 from contracts.errors import ComponentError, did_you_mean
 from contracts.specs import STOP_NAMES, ComponentSpec
@@ -36,7 +37,7 @@ class ObjectAdapter:
 
     def __init__(self, context: ComponentContext, target: Any, spec: ComponentSpec) -> None:
         self._context = context
-        self._ready = spec.ready
+        self._ready, self._ready_at = spec.ready, spec.ready_at
         self._object = called(target, context) if inspect.isclass(target) else target
         self._name = spec.run or RUN
         self._run = self._method(self._name)
@@ -108,6 +109,8 @@ class ObjectAdapter:
             await asyncio.Event().wait()  # the task group is about to say so, and ends this wait
 
     async def _is_ready(self) -> bool:
+        if self._ready_at is not None:
+            return await accepts(*self._ready_at)
         if self._ended.is_set() and not self._has_failed:
             self._must_have(self._ready)
         said = getattr(self._object, self._ready, None)

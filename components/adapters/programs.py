@@ -18,14 +18,13 @@ from fastapi import APIRouter
 
 from components.adapters.console import Console
 from components.adapters.upstreams import Upstream
-from components.asking import answers_well
+from components.asking import accepts, answers_well
 from contracts import AsgiApp, ComponentContext
 from contracts.component import Receive, Scope, Send
 from contracts.errors import ComponentError
 from contracts.problems import nobody_answers, send_problem
-from contracts.specs import PORT_PLACE, ComponentSpec
+from contracts.specs import LOCALHOST, PORT_PLACE, ComponentSpec
 
-LOCALHOST = "127.0.0.1"
 KILLED_TIMEOUT_S = 2.0
 LOOK_S = 0.05
 
@@ -84,11 +83,11 @@ class ProgramAdapter:
         if health.exec:
             code = await self._exit_code(health.exec)
             return _status(code == 0, f"{health.exec[0]} exited with {code}")
-        if self._upstream is None:
+        if self._upstream is None or self._port is None:
             return {"status": "ok"}
         if health.path:
             return {"status": await answers_well(self._upstream.answer, health.path)}
-        return _status(await self._accepts(), f"nobody listens on port {self._port} yet")
+        return _status(await accepts(LOCALHOST, self._port), f"nobody listens on port {self._port} yet")
 
     async def _started(self, output: int) -> asyncio.subprocess.Process:
         command = [part.replace(PORT_PLACE, str(self._port)) for part in self._spec.command]
@@ -181,14 +180,6 @@ class ProgramAdapter:
         finally:
             if asked.returncode is None:  # too slow, and given up
                 asked.kill()
-
-    async def _accepts(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection(LOCALHOST, self._port)
-        except OSError:
-            return False
-        writer.close()
-        return True
 
 
 def _runs_in(group: int, process: psutil.Process) -> bool:

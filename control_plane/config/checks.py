@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from itertools import combinations, product
 
 from contracts.errors import ConfigError, did_you_mean
-from contracts.specs import GATEWAY, PORT_PLACE, ComponentSpec, Mode, Settings
+from contracts.specs import GATEWAY, LOCALHOST, PORT_PLACE, ComponentSpec, Mode, Settings
 from control_plane.config.problems import unknown_component
 from control_plane.core.graph import find_cycle
 from control_plane.core.placement import ISOLATED
 
-PROGRAM_HOST = "127.0.0.1"
 EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
 RESERVED_PREFIX = "/-"  # the gateway's own pages: /-/health, /-/ready, /-/status
 
@@ -114,7 +113,7 @@ def _double_ports(settings: Settings) -> Iterator[ConfigError]:
         name = next(name for name, spec in components.items() if spec.listener == port)
         ours[f"components.{name}.port"] = (gateway.host, port)
     programs = {
-        f"components.{name}.port": (PROGRAM_HOST, spec.port)
+        f"components.{name}.port": (LOCALHOST, spec.port)
         for name, spec in components.items()
         if spec.command and spec.port
     }

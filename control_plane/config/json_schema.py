@@ -36,7 +36,8 @@ DESCRIPTIONS = {
     "components.*.factory": "Whether `use` names a function that makes what is to run.",
     "components.*.run": "Method that starts an object; start by default.",
     "components.*.stop": "Method that stops an object; stop, shutdown, aclose or close by default.",
-    "components.*.ready": "Attribute, method or event by which an object says that it has started.",
+    "components.*.ready": "Attribute, method or event by which an object says that it has started, "
+    "or the port at which it listens then.",
     "components.*.agent": "The agent that a launcher object is to load.",
     "components.*.agents": "Agents of a launcher object, each to be a component of its own, in this order.",
     "components.*.aliases": "Other names for it on the command line of a launch.",

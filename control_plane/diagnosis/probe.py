@@ -94,6 +94,8 @@ def _life(spec: ComponentSpec) -> Iterator[str]:
     stop = f"{spec.stop}()" if spec.stop else f"the first of {', '.join(STOP_NAMES)} that it has"
     yield f"stopped by {stop}"
     ready = f"`{spec.ready}` says so" if spec.ready else "start has returned, or gone on for half a second"
+    if spec.ready_at is not None:
+        ready = f"port {spec.ready_at[1]} at {spec.ready_at[0]} accepts connections"
     yield f"ready when {ready}"
 
 

@@ -264,6 +264,28 @@ def test_a_mail_server_gets_letters_and_says_so_in_its_log(mode: str) -> None:
         in_order(made)
 
 
+@pytest.mark.parametrize(
+    ("example", "component"), [("fastapi_app", "shop"), ("datasette", "books"), ("mail_server", "mail")]
+)
+def test_a_process_that_dies_is_replaced_and_is_nobody_elses_end(
+    example: str, component: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    env = {"BOOKS": str(tmp_path / "books.db"), "MAIL_PORT": str(port)}
+    with backend(EXAMPLES / example / "ctl.toml", env=env) as made:
+        made.start("--mode", "multi").until_ready()
+        gateway, before = made.replica("gateway-1")["pid"], made.replica(f"{component}-1")["pid"]
+
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: made.replica(f"{component}-1")["pid"] not in (None, before), 20)
+        made.until_ready()
+
+        assert made.replica(f"{component}-1")["restarts"] == 1
+        assert made.replica("gateway-1")["pid"] == gateway
+        in_order(made)
+
+
 @pytest.mark.skipif(not shutil.which("node"), reason="there is no Node.js here")
 @both_modes
 def test_a_node_program_answers_behind_the_gateway_and_is_replaced_when_it_dies(mode: str) -> None:

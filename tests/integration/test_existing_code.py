@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +130,19 @@ class TestObjects:
 
             await stopped(running)
             assert HAPPENED == ["consumed to the end"]
+
+    async def test_it_is_ready_when_somebody_listens_at_its_port(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        spec = existing("Listens", ready=str(port), config={"port": port})
+        async with hosting(tmp_path, spec) as running:
+            starting = asyncio.create_task(started(running))
+            await running.until("it-1", S.STARTING)
+            assert not starting.done()
+
+            HAPPENED.append("listen")
+            await starting
+            await stopped(running)
 
     async def test_blocking_code_with_other_names_has_a_thread_of_its_own(self, tmp_path: Path) -> None:
         async with hosting(tmp_path, existing("Blocks", run="run_forever", ready="up")) as running:

@@ -97,6 +97,24 @@ class Consumes:
         self._stopped.set()
 
 
+class Listens:
+    """It is ready when it listens, and says so to nobody."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        while "listen" not in HAPPENED:  # noqa: ASYNC110 - a list tells nobody that it changes
+            await asyncio.sleep(0.01)
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", self._port)
+        async with server:
+            await self._stopped.wait()
+
+    async def stop(self) -> None:
+        self._stopped.set()
+
+
 class Blocks:
     """It is not asynchronous, and is started and stopped by other names."""
 
