@@ -17,6 +17,7 @@ from contracts.specs import Settings
 from control_plane.config.checks import problems_of
 from control_plane.config.discovery import find_config
 from control_plane.config.interpolation import Interpolation
+from control_plane.config.launchers import agents_wrongly_named, with_agents
 from control_plane.config.layers import Layers
 from control_plane.config.locations import located
 from control_plane.config.parsing import parse_file
@@ -62,7 +63,11 @@ def load(
     """
     file = find_config(path, environ=environ, cwd=cwd)
     dotenv = _read_dotenv(file.parent / ".env")
-    layers = Layers(parse_file(file))
+    written = parse_file(file)
+    if problems := agents_wrongly_named(written, file.name):
+        raise combined(problems, file_name=file.name)
+    # First of all: what else says something of a component names the agents.
+    layers = Layers(with_agents(written))
     layers.put_environment(dotenv, origin=".env")
     layers.put_environment(environ, origin="environment")
     layers.put_command_line(overrides or {})

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from contracts.errors import ConfigError, did_you_mean
 from contracts.specs import GATEWAY, Settings
 from control_plane.config.expectations import expected_at, keys_at
-from control_plane.config.launchers import agents_wrongly_named, tables_of, with_agents
+from control_plane.config.launchers import tables_of
 from control_plane.config.parsing import Tree
 from control_plane.config.problems import KeyPath, combined, dotted, show
 
@@ -27,9 +27,7 @@ def validate(tree: Tree, *, sources: Mapping[KeyPath, str], file_name: str) -> S
     Raises:
         ConfigError: a value is wrong or a key unknown (E1003).
     """
-    problems = [*_names_given_twice(tree, file_name), *agents_wrongly_named(tree, file_name)]
-    tree = with_agents(tree)
-    problems += _nothing_to_run(tree, file_name)
+    problems = [*_names_given_twice(tree, file_name), *_nothing_to_run(tree, file_name)]
     try:
         settings = Settings.model_validate(_completed(tree))
     except ValidationError as exc:

@@ -392,7 +392,8 @@ class TestPrograms:
 
     async def test_what_a_shell_has_started_ends_in_order_after_the_shell(self, tmp_path: Path) -> None:
         leaves = "signal.signal(15, lambda *_: (time.sleep(0.3), print('bye'), sys.exit()))"
-        source = f"import signal,sys,time; {leaves}; print('up'); time.sleep(1000)"
+        # One piece: the line counts as soon as its beginning is there, and the handler may print then.
+        source = f"import signal,sys,time; {leaves}; sys.stdout.write('up\\n'); time.sleep(1000)"
         line = f'{sys.executable} -u -c "{source}"; true'
         spec = existing(command=("sh", "-c", line), health={"log": "up", "interval_s": 0.1})
         async with hosting(tmp_path, spec) as running:

@@ -63,7 +63,12 @@ class Anchored:
 
     def images(self) -> list[psutil.Process]:
         """Return the processes that the anchor forks hosts from."""
-        return [child for child in psutil.Process(self.pid).children() if child.name() == "ctl-image"]
+        found = []
+        for child in psutil.Process(self.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.name() == "ctl-image":
+                    found.append(child)
+        return found
 
     def log(self, name: str = "anchor.log") -> str:
         """Return what is in a log file so far."""

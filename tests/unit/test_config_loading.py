@@ -128,6 +128,12 @@ group = "readers"
         assert {spec.ready for spec in agents.values()} == {"is_running"}
         assert components["critic"].aliases == ("crit",)
 
+    def test_the_environment_may_say_something_of_one_agent(self, tmp_path: Path) -> None:
+        environ = {"CTL_COMPONENTS__DIRECTOR__READY": "is_up"}
+        components = load_text(tmp_path, self.LAUNCHER, environ=environ).settings.components
+
+        assert (components["director"].ready, components["critic"].ready) == ("is_up", "is_running")
+
     def test_a_launcher_stands_for_its_agents_in_profiles_and_dependencies(self, tmp_path: Path) -> None:
         more = '[components.api]\nuse = "a:B"\ndepends_on = ["crew"]\n[profiles.all]\ncomponents = ["crew"]\n'
         settings = load_text(tmp_path, f"{self.LAUNCHER}{more}").settings
