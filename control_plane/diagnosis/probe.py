@@ -65,7 +65,7 @@ def _taken_for(target: Any, spec: ComponentSpec) -> dict[str, Any]:
 def _facts(kind: Kind, spec: ComponentSpec) -> Iterator[str]:
     match kind:
         case Kind.ASGI | Kind.WSGI:
-            yield f"served under {spec.address}" + (", which it does not see" if spec.strip_prefix else "")
+            yield f"served {_place(spec)}" + (", which it does not see" if spec.strip_prefix else "")
             yield _health_of_app(spec)
         case Kind.OBJECT | Kind.LAUNCHER:
             yield from _life(spec)
@@ -79,6 +79,11 @@ def _facts(kind: Kind, spec: ComponentSpec) -> Iterator[str]:
             )
         case Kind.COMPONENT:
             yield "hosted as it is"
+
+
+def _place(spec: ComponentSpec) -> str:
+    where = f"at port {spec.listener}, " if spec.listener else f"at {spec.host}, " if spec.host else ""
+    return f"{where}under {spec.prefix}"
 
 
 def _health_of_app(spec: ComponentSpec) -> str:
