@@ -23,7 +23,7 @@ STOP_NAMES: Final = ("stop", "shutdown", "aclose", "close")
 
 # The name of a method or attribute, or none.
 IDENTIFIER: Final = r"^([A-Za-z_]\w*)?$"
-# The same, or a port, on another address than this one's after that.
+# The same, or the port where it listens, after an address where that is not this machine's.
 SIGN_OF_READINESS: Final = r"^([A-Za-z_]\w*|([A-Za-z0-9.-]+:)?\d{1,5})?$"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]

@@ -99,7 +99,6 @@ class Host:
             self._add_replica(replica)
         self._done_commands: OrderedDict[str, None] = OrderedDict()
         self._epoch = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._pulse_now = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -109,7 +108,12 @@ class Host:
 
     async def run(self) -> None:
         """Hold the replicas until `stop` is called and everything is drained."""
-        with ExitGuard(self._exited) if self._is_shared else contextlib.nullcontext():
+        loop = asyncio.get_running_loop()
+
+        def exited(replica: str, status: int) -> None:
+            loop.call_soon_threadsafe(self._crash, replica, f"it called os._exit({status})")
+
+        with ExitGuard(exited) if self._is_shared else contextlib.nullcontext():
             await self._live()
 
     @property
@@ -117,16 +121,11 @@ class Host:
         several = len({replica.component.name for replica in self.spec.replicas}) > 1
         return several or self.spec.mode is Mode.SINGLE
 
-    def _exited(self, replica: str, status: int) -> None:
-        assert self._loop is not None, "components run while their host does"
-        self._loop.call_soon_threadsafe(self._crash, replica, f"it called os._exit({status})")
-
     def _crash(self, replica: str, why: str) -> None:
         if replica in self.replicas:
             self.replicas[replica].crash(why)
 
     async def _live(self) -> None:
-        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             background = [tasks.create_task(self._announcer.run())]

@@ -71,17 +71,16 @@ def _import_all(modules: Sequence[str]) -> None:
 def import_users(module: str, watch: ImportWatch) -> Imported:
     """Import a component's module, and say what came of it."""
     last, before, began_s = next(reversed(sys.modules)), Footprint.take(), clock.now_s()
-    outcome, why, spoils = "imported", "", False
+    outcome, why, left_clean = "imported", "", False
     try:
         with watch:
             importlib.import_module(module)
     except Elsewhere:
-        pass
+        left_clean = True
     except (Exception, SystemExit) as exc:
         # The supervision boundary for the users' code; its host meets the same exception and reports it.
-        outcome, why, spoils = "failed", users_traceback(exc), bool(watch.refused)
-    else:
-        spoils = bool(watch.refused)  # it has made do without
+        outcome, why = "failed", users_traceback(exc)
+    spoils = bool(watch.refused) and not left_clean  # refused, and it has made do without
     if watch.refused:
         outcome, why = "elsewhere", watch.refused
     if started := ", ".join(Footprint.take().beyond(before)):

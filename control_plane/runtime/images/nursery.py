@@ -360,10 +360,12 @@ class Nursery:
         return next((image for image in self._images if not image.apart), None)
 
     def _fork_from(self, image: Image) -> None:
+        if image.spoilt:
+            return
         chosen = [
             waiting
             for waiting in self._waiting.values()
-            if waiting.image is None and not image.spoilt and self._image_for(waiting) is image
+            if waiting.image is None and self._image_for(waiting) is image
         ]
         for waiting in chosen:
             waiting.image, waiting.ordered_s = image, clock.now_s()
