@@ -36,6 +36,7 @@ END_PAUSE_S = 0.005
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
+_THREADS = "/proc/self/task"
 CAUGHT = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -311,7 +312,18 @@ def kill(pid: int) -> None:
 
 def child_pids() -> set[int]:
     """Return our children, those that we adopted and those that wait to be reaped included."""
-    return {child.pid for child in psutil.Process().children()}
+    try:
+        return _children_by_thread()
+    except OSError:  # not on Linux, or a thread has just ended: look through all processes
+        return {child.pid for child in psutil.Process().children()}
+
+
+def _children_by_thread() -> set[int]:
+    pids: set[int] = set()
+    for thread in os.listdir(_THREADS):
+        with open(f"{_THREADS}/{thread}/children", "rb") as children:
+            pids.update(map(int, children.read().split()))
+    return pids
 
 
 @contextlib.contextmanager

@@ -19,16 +19,26 @@ def declared_routes(app: Any, prefix: str) -> tuple[str, ...]:
 
     Routes that its documentation leaves out, such as that of the documentation itself, are left out.
     """
-    routes = app.routes if isinstance(app, Starlette) else ()
-    return tuple(islice(_declared(routes, prefix.rstrip("/")), MAX_ROUTES))
+    return tuple(islice(_declared(app, prefix), MAX_ROUTES))
 
 
-def _declared(routes: Sequence[BaseRoute], prefix: str) -> Iterator[str]:
+def routes_of(app: Any, prefix: str = "") -> Iterator[tuple[str, RouteContext]]:
+    """Yield each route of an application with its path, those of mounted applications included."""
+    return _below(app.routes if isinstance(app, Starlette) else (), prefix.rstrip("/"))
+
+
+def _below(routes: Sequence[BaseRoute], prefix: str) -> Iterator[tuple[str, RouteContext]]:
     for route in iter_route_contexts(routes):
         path = f"{prefix}{route.path or ''}"
         if isinstance(route.original_route, Mount):
-            yield from _declared(route.original_route.routes, path)
-        elif getattr(route, "include_in_schema", True) and route.path:
+            yield from _below(route.original_route.routes, path)
+        else:
+            yield path, route
+
+
+def _declared(app: Any, prefix: str) -> Iterator[str]:
+    for path, route in routes_of(app, prefix):
+        if getattr(route, "include_in_schema", True) and route.path:
             for method in _methods(route):
                 yield f"{method} {path}"
 

@@ -27,6 +27,7 @@ from control_plane.runtime import clock
 from control_plane.runtime.component_app import ComponentApp
 from control_plane.runtime.context import HostServices, ReplicaContext
 from control_plane.runtime.declared_routes import declared_routes
+from control_plane.runtime.endpoint_sources import note_sources
 from control_plane.runtime.environment import declared
 from control_plane.runtime.host_logging import current_replica
 from control_plane.runtime.loading import Factory, load_factory, users_traceback, validated_config
@@ -264,6 +265,7 @@ class Replica:
             component = self._factory(context)
             app = _build_app(component, context)
             declaring = component.application if isinstance(component, WrapsAsgi) else app
+            note_sources(declaring)
             routes = declared_routes(declaring, self.spec.component.address)
             app = WithoutPrefix(app) if self.spec.component.strip_prefix else app
         except CoplaneError:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from tests.support.anchored import gone
 from tests.support.stand_in_host import LEAVING
 
@@ -56,6 +58,34 @@ class TestLeavingNothing:
             shared.close(), shared.unlink()
         """)
         assert said == "True\n"
+
+
+class TestChildPids:
+    @pytest.mark.parametrize("threads", ["/proc/self/task", "/nowhere"], ids=["by thread", "through all"])
+    def test_are_those_of_every_thread_and_zombies_too(self, threads: str) -> None:
+        said = run(f"""
+            import os, subprocess, threading
+            from control_plane.runtime import children
+
+            children._THREADS = {threads!r}
+            started, wait = [], threading.Event()
+
+            def start_and_wait():
+                started.append(subprocess.Popen(["sleep", "600"]))
+                wait.set()
+                ended.wait()
+
+            ended = threading.Event()
+            thread = threading.Thread(target=start_and_wait)
+            thread.start()
+            wait.wait()
+            zombie = subprocess.Popen(["true"])
+            os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+            print(children.child_pids() == {{started[0].pid, zombie.pid}})
+            started[0].kill(), started[0].wait(), zombie.wait(), ended.set(), thread.join()
+            print(children.child_pids())
+        """)
+        assert said == "True\nset()\n"
 
 
 class TestForking:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,43 +9,9 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.requests import HTTPConnection
 
 from control_plane.runtime.component_app import OPENAPI, ComponentApp
+from tests.support.asking import asked
 
 pytestmark = pytest.mark.anyio
-
-
-class Answer:
-    """What an application in this process has answered to one request."""
-
-    def __init__(self, messages: list[dict[str, Any]]) -> None:
-        self.status = messages[0]["status"]
-        self.body = b"".join(message.get("body", b"") for message in messages)
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-async def asked(app: FastAPI, method: str, path: str, body: Any = None) -> Answer:
-    """Ask an application as a server would."""
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(b"host", b"backend"), (b"content-type", b"application/json")],
-        "scheme": "http",
-    }
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode()}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    return Answer(sent)
 
 
 def counted(connection: HTTPConnection) -> None:
