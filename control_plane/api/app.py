@@ -64,12 +64,11 @@ class MoveWish(Wish):
     to: Name
 
 
-def create_app(controller: Controller, *, token: str | None, logs: Path) -> ASGIApp:
-    """Return the API as an ASGI application.
+def create_app(controller: Controller, *, logs: Path) -> ASGIApp:
+    """Return the API as an ASGI application, for callers that the socket has let in.
 
     Args:
         controller: the control plane.
-        token: the bearer token that callers must have; None where the socket keeps strangers out.
         logs: the folder of the log files.
     """
     app = FastAPI(title="Coplane control plane", openapi_url="/openapi.json", redoc_url=None)
@@ -77,8 +76,11 @@ def create_app(controller: Controller, *, token: str | None, logs: Path) -> ASGI
     app.include_router(_status_routes(controller))
     app.include_router(_request_routes(controller))
     app.include_router(_stream_routes(controller, logs))
-    if token is None:
-        return app
+    return app
+
+
+def guarded(app: ASGIApp, controller: Controller, *, token: str) -> ASGIApp:
+    """Return the API for callers who must have the bearer token."""
     return Guard(app, token=token, own_host=lambda: _host_of(controller))
 
 

@@ -9,7 +9,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 
-from control_plane.api.app import create_app
+from control_plane.api.app import create_app, guarded
 from control_plane.api.controller import Controller
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.paths import RuntimeDir
@@ -43,11 +43,9 @@ class Doors:
 @contextlib.asynccontextmanager
 async def serving(controller: Controller, runtime: RuntimeDir, doors: Doors) -> AsyncIterator[None]:
     """Serve the API on `control.sock` (mode 0600) and over TCP."""
-    apps = (
-        (create_app(controller, token=None, logs=runtime.logs), doors.owner),
-        (create_app(controller, token=_token(runtime), logs=runtime.logs), doors.tcp),
-    )
-    servers = [HttpServer(app, sock=sock, close_socket=False) for app, sock in apps]
+    app = create_app(controller, logs=runtime.logs)
+    behind = ((doors.owner, app), (doors.tcp, guarded(app, controller, token=_token(runtime))))
+    servers = [HttpServer(each, sock=door, close_socket=False) for door, each in behind]
     for server in servers:
         await server.start()
     try:

