@@ -28,11 +28,15 @@ from control_plane.runtime.sources import own_files
 # What the control plane needs as well: imported before the anchor is forked from it.
 BASE_MODULES = (
     "asyncio",
+    "contracts.messages",
     "control_plane.brokers.redis_transport",
+    "control_plane.runtime.announcer",
     "control_plane.runtime.http_server",
     "control_plane.stores.redis",
     "fastapi",
     "httptools",
+    "pydantic.v1",  # with the first route: FastAPI asks of each annotation whether it is of that kind
+    "uvicorn.lifespan.off",
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.protocols.websockets.websockets_sansio_impl",
     "uvloop",
@@ -43,7 +47,6 @@ HOST_MODULES = (
     "components.gateway.remote",
     "control_plane.brokers.faststream",
     "control_plane.runtime.host_main",
-    "uvicorn.lifespan.off",
 )
 
 _PROCESS = "/proc/self"
