@@ -38,7 +38,11 @@ class PrefixTable(Generic[T]):
 
     def find(self, scope: Scope) -> tuple[str, T] | None:
         """Return the path prefix that the request belongs to, and what is there."""
-        return self.find_by_host(scope) or self._any.find(scope)
+        return self.find_by_host(scope) or self.find_for_any(scope)
+
+    def find_for_any(self, scope: Scope) -> tuple[str, T] | None:
+        """Return the same for what is served wherever a request comes to."""
+        return self._any.find(scope)
 
     def find_by_host(self, scope: Scope) -> tuple[str, T] | None:
         """Return the same for what is served at the listener or the host of the request alone."""

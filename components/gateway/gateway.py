@@ -107,7 +107,7 @@ class Gateway:
         if found is None and (page := self._pages.find(scope)):
             await page(scope, receive, send)
             return
-        found = found or self._table.find(scope)
+        found = found or self._table.find_for_any(scope)
         if found is None:
             await send_problem(scope, send, nobody_answers(scope["path"]))
             return

@@ -61,8 +61,10 @@ class _Answer:
             # The clock stops: an answer may take as long as it likes to end.
             self._request.body.end_deadline()
             headers = message.get("headers", ())
-            self.refused = any(name == REFUSED for name, _ in headers)
-            message = {**message, "headers": answer_headers(headers)}
+            kept = answer_headers(headers)
+            if len(kept) != len(headers):
+                self.refused = any(name == REFUSED for name, _ in headers)
+                message = {**message, "headers": kept}
         if not self.refused:
             await self._request.send(message)
 

@@ -76,6 +76,7 @@ class RequestBody:
     """
 
     __slots__ = (
+        "_end_awaited",
         "_ended",
         "_expected",
         "_first",
@@ -92,11 +93,10 @@ class RequestBody:
         self._in_pieces = in_pieces
         self._first: bytes | None = None
         self._sent = False
-        self._ended = asyncio.Event()
+        self._ended = not expected
+        self._end_awaited: asyncio.Event | None = None
         self.deadline: Deadline | None = None
         self.gone = False
-        if not expected:
-            self._ended.set()
 
     @property
     def can_be_sent(self) -> bool:
@@ -114,7 +114,7 @@ class RequestBody:
         if self._first is None and not self._in_pieces:
             self._first = await self._next()
             # A body that fills its first message is one piece; else pieces it is.
-            self._in_pieces = not self._ended.is_set()
+            self._in_pieces = not self._ended
         return self._pieces() if self._in_pieces else self._first
 
     async def receive(self) -> AsgiMessage:
@@ -122,12 +122,12 @@ class RequestBody:
         if self._first is not None:
             # It was taken in for a replica behind a socket, which has refused it.
             first, self._first = self._first, None
-            return {"type": "http.request", "body": first, "more_body": not self._ended.is_set()}
-        if self._ended.is_set():
+            return {"type": "http.request", "body": first, "more_body": not self._ended}
+        if self._ended:
             return await self._receive()
         message = await self._timed_receive()
         if not message.get("more_body", False):
-            self._ended.set()
+            self._end()
         return message
 
     def end_deadline(self) -> None:
@@ -138,7 +138,9 @@ class RequestBody:
 
     async def wait_gone(self) -> None:
         """Wait until the client has left; its body comes first."""
-        await self._ended.wait()
+        if not self._ended:
+            self._end_awaited = asyncio.Event()
+            await self._end_awaited.wait()
         while not self.gone:
             self.gone = (await self._receive())["type"] == "http.disconnect"
 
@@ -148,11 +150,16 @@ class RequestBody:
             if self._first is not None:
                 yield self._first
                 self._first = None
-            while not self._ended.is_set():
+            while not self._ended:
                 yield await self._next()
         finally:
             # Also when the replica takes no more of it: from now on, only a departure matters.
-            self._ended.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._end_awaited is not None:
+            self._end_awaited.set()
 
     async def _next(self) -> bytes:
         message = await self._timed_receive()
@@ -160,7 +167,7 @@ class RequestBody:
             self.gone = True
             raise ClientGone
         if not message.get("more_body", False):
-            self._ended.set()
+            self._end()
         body: bytes = message.get("body", b"")
         return body
 

@@ -43,6 +43,8 @@ class Route:
         """Return the replica with the fewest requests in flight; equals take turns."""
         replicas = self._without(besides) if besides else self._preferred
         count = len(replicas)
+        if count == 1:
+            return replicas[0]
         best: Replica | None = None
         for offset in range(count):
             replica = replicas[(self._turn + offset) % count]
@@ -67,7 +69,7 @@ class Table:
         self.by_component = {route.component: route for route in self.routes}
         self.replicas = frozenset(replicas)
         table = PrefixTable({route.prefix: route for route in self.routes})
-        self.find, self.find_by_host = table.find, table.find_by_host
+        self.find_by_host, self.find_for_any = table.find_by_host, table.find_for_any
 
     def renewed(self, endpoints: Iterable[Endpoint]) -> Table:
         """Return the table of the present endpoints; replicas that stay keep their connections."""

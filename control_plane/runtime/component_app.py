@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.datastructures import URLPath
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPENAPI = "/openapi.json"
+# A provider of telemetry that is set later is noticed so soon; FastAPI asks for one at every request.
+LOOK_EVERY_S = 1.0
 
 
 class ComponentApp(FastAPI):
@@ -23,6 +26,8 @@ class ComponentApp(FastAPI):
 
     def __init__(self, router: APIRouter | None, *, title: str) -> None:
         self._component_router = router
+        self._observed = False
+        self._look_again_s = 0.0
         super().__init__(title=title, openapi_url=OPENAPI, docs_url=None, redoc_url=None)
 
     @property
@@ -40,16 +45,56 @@ class ComponentApp(FastAPI):
                 pass
         return super().url_path_for(name, **path_params)
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; FastAPI's own way there is taken where it has spans or metrics to make."""
+        if scope["type"] == "lifespan" or self._is_observed():
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        await self.middleware_stack(scope, receive, send)
+
     def build_middleware_stack(self) -> ASGIApp:
         """Return what answers, with the handlers of exceptions and with what closes uploaded files."""
-        handlers = dict(self.exception_handlers)
-        return ExceptionMiddleware(AsyncExitStackMiddleware(self._route), handlers=handlers)
+        return _Handlers(self._route, handlers=dict(self.exception_handlers))
+
+    def _is_observed(self) -> bool:
+        now_s = time.monotonic()
+        if now_s >= self._look_again_s:
+            self._look_again_s = now_s + LOOK_EVERY_S
+            self._observed = self._native_telemetry.enabled()
+        return self._observed
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._component_router is None or _below_prefix(scope) == OPENAPI:
             await self.router(scope, receive, send)
         else:
             await self._component_router(scope, receive, send)
+
+
+class _Handlers(ExceptionMiddleware):
+    """Handles exceptions that no route has seen, such as a 404; routes handle theirs.
+
+    Starlette watches each answer so as to know whether it had begun. Here the server says so to whoever
+    begins a second time.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["starlette.exception_handlers"] = (self._exception_handlers, self._status_handlers)
+        try:
+            async with AsyncExitStack() as files:
+                scope["fastapi_middleware_astack"] = files
+                await self.app(scope, receive, send)
+        except Exception as exc:
+            await self._handle(exc, scope, receive, send)
+
+    async def _handle(self, exc: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        async def fail(*_: object) -> None:
+            raise exc
+
+        handlers = {**self._exception_handlers, **self._status_handlers}
+        await ExceptionMiddleware(fail, handlers=handlers)(scope, receive, send)
 
 
 def _below_prefix(scope: Scope) -> str:

@@ -134,7 +134,8 @@ class Exchange:
         Raises:
             RuntimeError: the application left the answer unfinished, or gave none.
         """
-        await self._release()
+        if self._held:
+            await self._release()
         if self.complete or self.gone:
             return
         if not (self.started and self.endless):

@@ -37,6 +37,8 @@ async def asked(app: FastAPI, method: str, path: str, body: Any = None) -> Answe
         return {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode()}
 
     async def send(message: Any) -> None:
+        if sent and message["type"] == "http.response.start":
+            raise RuntimeError("the answer has begun")
         sent.append(message)
 
     await app(scope, receive, send)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.requests import HTTPConnection
+from opentelemetry import trace
 
+from control_plane.runtime import component_app
 from control_plane.runtime.component_app import OPENAPI, ComponentApp
 from tests.support.asking import asked
 
@@ -62,6 +64,48 @@ async def test_refusals(app: FastAPI) -> None:
     assert (await asked(app, "GET", "/v1/refused")).json() == {"detail": "not now"}
     assert (await asked(app, "DELETE", "/v1/items/1")).status == 405
     assert (await asked(app, "GET", "/nowhere")).json() == {"detail": "Not Found"}
+
+
+async def raising(scope: Any, receive: Any, send: Any) -> None:
+    """Raise what a handler is for, at `/begun` after the answer has begun."""
+    if scope["path"].endswith("/begun"):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise HTTPException(418, "short and stout")
+
+
+async def test_what_an_application_below_raises_is_handled_while_nothing_is_answered() -> None:
+    router = APIRouter()
+    router.mount("/below", raising)
+    app = ComponentApp(router, title="writer")
+
+    answer = await asked(app, "GET", "/below/soon")
+    assert answer.status == 418
+    assert answer.json() == {"detail": "short and stout"}
+    with pytest.raises(RuntimeError, match="begun"):
+        await asked(app, "GET", "/below/begun")
+
+
+class Provider(trace.TracerProvider):
+    """A provider that somebody has configured."""
+
+    def __init__(self) -> None:
+        self.asked_for: list[str] = []
+
+    def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
+        self.asked_for.append(instrumenting_module_name)
+        return trace.NoOpTracer()
+
+
+async def test_a_provider_of_telemetry_that_comes_later_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, provider = ComponentApp(a_router(), title="writer"), Provider()
+    assert (await asked(app, "GET", "/v1/items/1")).status == 200
+
+    monkeypatch.setattr(component_app, "LOOK_EVERY_S", 0.0)
+    app._look_again_s = 0.0
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+
+    assert (await asked(app, "GET", "/v1/items/1")).status == 200
+    assert "fastapi" in provider.asked_for
 
 
 async def test_the_document_is_the_same() -> None:
