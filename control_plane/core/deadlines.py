@@ -108,6 +108,8 @@ def _of_hosts(state: State) -> Iterator[float]:
 
 def _of_replicas(state: State) -> Iterator[float]:
     for record in state.observed.replicas.values():
+        if record.command is None and record.retry_at_s is None and record.state is not ReplicaState.STARTING:
+            continue  # nobody waits for it; so it is with nearly all of them, nearly always
         times = (
             record.retry_at_s,
             start_overdue_s(state, record),
