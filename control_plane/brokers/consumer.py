@@ -190,9 +190,12 @@ class Subscription:
 
     async def _work(self) -> None:
         while True:
-            held = await self._held.next()
-            with self._held.working():
+            held = self._held.take() or await self._held.next()
+            self._held.begin_work()
+            try:
                 await self._process(held)
+            finally:
+                self._held.end_work()
 
     async def _acknowledge(self) -> None:
         route = self._route
@@ -201,9 +204,9 @@ class Subscription:
             while self._done:
                 ids = [self._done[i] for i in range(min(len(self._done), ACKS_AT_ONCE))]
                 await self._until_answered(partial(self._transport.ack, route.stream, route.group, ids))
-                for entry_id in ids:
+                for _ in ids:
                     self._done.popleft()
-                    self._settled(entry_id)
+                self._settled(*ids)
             self._unacknowledged.clear()
 
     async def _renew(self) -> None:
@@ -223,18 +226,13 @@ class Subscription:
     async def _process(self, held: HeldEntry) -> None:
         if held.again and not await self._count_again(held):
             return
-        delivery, limit = held.delivery, self._route.max_deliveries
-        if not delivery.entry.fields:
-            await self._bury(held, Undeliverable("the entry was deleted before it was handled"))
-        elif delivery.deliveries > limit:
-            await self._bury(held, Undeliverable(f"its consumer ended {limit} times while handling it"))
-        else:
-            await self._try_handler(held)
-
-    async def _try_handler(self, held: HeldEntry) -> None:
+        delivery = held.delivery
+        if not delivery.entry.fields or delivery.deliveries > self._route.max_deliveries:
+            await self._refuse(held)
+            return
         began_s = time.perf_counter()
         try:
-            await self._handle(held.delivery)
+            await self._handle(delivery)
         except Undeliverable as exc:
             await self._bury(held, exc.__cause__ or exc)
         except asyncio.CancelledError as exc:
@@ -245,10 +243,16 @@ class Subscription:
         except (Exception, SystemExit) as exc:
             await self._failed(held, exc)
         else:
-            self._done.append(held.delivery.entry.id)
+            self._done.append(delivery.entry.id)
             self._unacknowledged.set()
         finally:
             self._held.learn(time.perf_counter() - began_s)
+
+    async def _refuse(self, held: HeldEntry) -> None:
+        why = f"its consumer ended {self._route.max_deliveries} times while handling it"
+        if not held.delivery.entry.fields:
+            why = "the entry was deleted before it was handled"
+        await self._bury(held, Undeliverable(why))
 
     async def _failed(self, held: HeldEntry, error: BaseException) -> None:
         if held.delivery.deliveries >= self._route.max_deliveries:
@@ -288,9 +292,9 @@ class Subscription:
         )
         self._settled(delivery.entry.id)
 
-    def _settled(self, entry_id: str) -> None:
-        self._finished += 1
-        self._held.let_go(entry_id)
+    def _settled(self, *entry_ids: str) -> None:
+        self._finished += len(entry_ids)
+        self._held.let_go(*entry_ids)
 
     def _begin_anew(self) -> None:
         self._held = Held(self._route.concurrency, self._settings)

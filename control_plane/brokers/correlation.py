@@ -8,19 +8,10 @@ from __future__ import annotations
 import os
 import random
 import sys
-from contextvars import ContextVar
-from dataclasses import dataclass
+from contextvars import ContextVar, Token
 
-
-@dataclass(frozen=True, slots=True)
-class Correlation:
-    """What ties messages together."""
-
-    correlation_id: str = ""
-    traceparent: str = ""
-
-
-_current: ContextVar[Correlation] = ContextVar("coplane_correlation", default=Correlation())  # noqa: B039 (frozen)
+# The correlation id and the trace of the message that is being handled; empty where there is none.
+_current: ContextVar[tuple[str, str]] = ContextVar("coplane_correlation", default=("", ""))
 
 
 # Of our own, since users seed the common one; the system's costs a call into the kernel for each id.
@@ -30,34 +21,29 @@ os.register_at_fork(after_in_child=_random.seed)
 
 def new_id() -> str:
     """Return an id that nobody else will ever make: 128 random bits."""
-    return f"{_random.getrandbits(128):032x}"
+    return _random.randbytes(16).hex()
 
 
-def current_correlation(correlation_id: str | None = None) -> Correlation:
-    """Return what a message published here belongs to; a new id where there is none yet."""
-    inherited = _current.get()
-    correlation_id = correlation_id or inherited.correlation_id or new_id()
-    return Correlation(correlation_id, _active_span() or inherited.traceparent)
+def current() -> tuple[str, str]:
+    """Return the correlation id and the `traceparent` of what is published here, as far as there are any."""
+    correlation_id, traceparent = _current.get()
+    return correlation_id, _active_span() or traceparent
 
 
-class handling:  # noqa: N801  # a context manager, used like a function
-    """Ties what is published in its block to a message."""
+def begin(correlation_id: str, traceparent: str) -> Token[tuple[str, str]]:
+    """Tie what is published from here on to a message; `end` takes what this returns."""
+    return _current.set((correlation_id, traceparent))
 
-    __slots__ = ("_correlation", "_token")
 
-    def __init__(self, correlation_id: str, traceparent: str) -> None:
-        self._correlation = Correlation(correlation_id, traceparent)
-
-    def __enter__(self) -> None:
-        """Begin."""
-        self._token = _current.set(self._correlation)
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        _current.reset(self._token)
+def end(token: Token[tuple[str, str]]) -> None:
+    """Tie it to what it was tied to before."""
+    _current.reset(token)
 
 
 def _active_span() -> str:
+    contexts = sys.modules.get("opentelemetry.context")
+    if contexts is None or not contexts.get_current():
+        return ""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return ""

@@ -29,9 +29,8 @@ from faststream.message import AckStatus, StreamMessage
 from faststream.middlewares import AckPolicy
 from faststream.response import PublishCommand
 
-from control_plane.brokers import wire
+from control_plane.brokers import correlation, wire
 from control_plane.brokers.consumer import DrainReport, Failure, Route, Subscription
-from control_plane.brokers.correlation import handling
 from control_plane.brokers.errors import Undeliverable
 from control_plane.brokers.messages import Received, decode_message, parse_message
 from control_plane.brokers.plain import PlainCall, plain_call
@@ -153,14 +152,15 @@ class BusSubscriber(SubscriberUsecase[Received]):
 
     async def _deliver(self, delivery: Delivery) -> None:
         """Run the handler; return to acknowledge, raise to retry, raise `Undeliverable` to give up."""
-        raw = Received(delivery)
-        fields = delivery.entry.fields
+        entry, raw = delivery.entry, None
+        fields = entry.fields
+        told = correlation.begin(fields.get("correlation_id") or entry.id, fields.get("traceparent", ""))
         try:
-            with handling(fields.get("correlation_id") or delivery.entry.id, fields.get("traceparent", "")):
-                if self._plain is not None:
-                    await self._plain(wire.decode(fields))
-                else:
-                    await self.process_message(raw)
+            if self._plain is not None:
+                await self._plain(wire.decode(fields))
+            else:
+                raw = Received(delivery)
+                await self.process_message(raw)
         except (AckMessage, SkipMessage):
             return
         except RejectMessage as exc:
@@ -172,8 +172,12 @@ class BusSubscriber(SubscriberUsecase[Received]):
                 raise Undeliverable("it does not validate") from exc.original_error
             raise
         except Exception:
-            if raw.decided is not AckStatus.ACKED:
+            if raw is None or raw.decided is not AckStatus.ACKED:
                 raise
+        finally:
+            correlation.end(told)
+        if raw is None:
+            return
         if raw.decided is AckStatus.NACKED:
             raise NackMessage
         if raw.decided is AckStatus.REJECTED:

@@ -112,6 +112,9 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         self._adopted: list[Any] = []
         settings = settings or DeliverySettings()
         logger = logging.getLogger(f"component.{replica}")
+        self._bus_producer = BusProducer(
+            transport, app=app, component=component, replica=replica, settings=settings
+        )
         config = BusConfig(
             app=app,
             component=component,
@@ -119,13 +122,14 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
             transport=transport,
             settings=settings,
             on_failure=on_failure or FailureLog(logger, component=component, node=node),
-            producer=BusProducer(transport, app=app, component=component, replica=replica, settings=settings),
+            producer=self._bus_producer,
             logger=_QuietLogger(logger),
             fd_config=FastDependsConfig(
                 serializer=PydanticSerializer(use_fastdepends_errors=True), context=ContextRepo()
             ),
             extra_context={"broker": self},
         )
+        self._own_config = config
         super().__init__(config=config, specification=_describe(transport), routers=())
 
     @property
@@ -154,13 +158,14 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         Raises:
             BusError: the stream stayed full (E4004), or the bus away (E4001), for `timeout_s`.
         """
+        if not self._own_config.broker_middlewares:
+            return await self._bus_producer.append(
+                message, stream, correlation_id=correlation_id, headers=headers, timeout_s=timeout_s
+            )
         command = BusCommand(
             message, stream, correlation_id=correlation_id, headers=headers, timeout_s=timeout_s
         )
-        producer = self.config.producer
-        entry_id: str = await (
-            self._basic_publish(command, producer=producer) if self.middlewares else producer.publish(command)
-        )
+        entry_id: str = await self._basic_publish(command, producer=self._bus_producer)
         return entry_id
 
     async def request(self, message: Any, queue: str, /, timeout: float = 0.5) -> Any:

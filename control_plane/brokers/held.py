@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from control_plane.brokers.settings import DeliverySettings
@@ -54,35 +52,41 @@ class Held:
         for delivery in taken:
             if delivery.entry.id not in self._entries:
                 entry = self._entries[delivery.entry.id] = HeldEntry(delivery, again)
-                self._queue(entry)
+                self._ready.append(entry)
+        if self._ready:
+            self._more.set()
         if self._entries:
             self._some.set()
 
+    def take(self) -> HeldEntry | None:
+        """Return the next entry to work on, if there is one."""
+        return self._ready.popleft() if self._ready else None
+
     async def next(self) -> HeldEntry:
         """Wait for the next entry to work on."""
-        while not self._ready:
+        while (entry := self.take()) is None:
             self._more.clear()
             await self._more.wait()
-        return self._ready.popleft()
+        return entry
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
+    def begin_work(self) -> None:
         """Count a worker as busy."""
         self._working += 1
-        try:
-            yield
-        finally:
-            self._working -= 1
-            self._fewer.set()
+
+    def end_work(self) -> None:
+        """Count it as free again."""
+        self._working -= 1
+        self._fewer.set()
 
     def retry_later(self, entry: HeldEntry, pause_s: float) -> None:
         """Queue the entry again after a pause."""
         entry.again = True
         entry.retry = asyncio.get_running_loop().call_later(pause_s, self._queue, entry)
 
-    def let_go(self, entry_id: str) -> None:
-        """Hold the entry no longer."""
-        self._entries.pop(entry_id, None)
+    def let_go(self, *entry_ids: str) -> None:
+        """Hold these entries no longer."""
+        for entry_id in entry_ids:
+            self._entries.pop(entry_id, None)
         self._fewer.set()
 
     def drop_retries(self) -> None:

@@ -54,17 +54,14 @@ class MemoryStream:
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
         self._ids: list[Id] = []
-        self._entries: list[Entry] = []
+        self.entries: list[Entry] = []
         self._trimmed = 0
         self._last: Id = (0, 0)
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     @property
     def accepted(self) -> int:
         """Return how many entries were ever appended."""
-        return self._trimmed + len(self._entries)
+        return self._trimmed + len(self.entries)
 
     @property
     def last_id(self) -> str:
@@ -73,10 +70,13 @@ class MemoryStream:
 
     def append(self, fields: Fields) -> str:
         """Append a copy of the fields; return the id."""
-        self._last = max((time.time_ns() // 1_000_000, 0), (self._last[0], self._last[1] + 1))
-        entry = Entry(_text(self._last), MappingProxyType(dict(fields)))
+        last_ms, number = self._last
+        now_ms = time.time_ns() // 1_000_000
+        ms, number = (now_ms, 0) if now_ms > last_ms else (last_ms, number + 1)
+        entry = Entry(f"{ms}-{number}", MappingProxyType(dict(fields)))
+        self._last = ms, number
         self._ids.append(self._last)
-        self._entries.append(entry)
+        self.entries.append(entry)
         return entry.id
 
     def make_room(self, max_len: int, keep: int) -> str | None:
@@ -89,12 +89,12 @@ class MemoryStream:
         )
         if first <= self._trimmed:
             return behind
-        self._drop(min(first - self._trimmed, max(len(self) - keep, 1)))
+        self._drop(min(first - self._trimmed, max(len(self.entries) - keep, 1)))
         return None
 
     def trim(self, max_len: int) -> None:
         """Drop the oldest entries beyond `max_len`."""
-        self._drop(max(len(self) - max_len, 0))
+        self._drop(max(len(self.entries) - max_len, 0))
 
     def ensure_group(self, name: str, now_s: float) -> None:
         """Make the group where it is not there, at the first entry."""
@@ -120,7 +120,7 @@ class MemoryStream:
         group.read_at_s = now_s
         place = max(group.place, self._trimmed)  # a log is trimmed, whoever has read it
         start = place - self._trimmed
-        entries = self._entries[start : start + count]
+        entries = self.entries[start : start + count]
         for offset, entry in enumerate(entries):
             group.pending[entry.id] = Pending(place + offset, entry, consumer, now_s)
         group.place = place + len(entries)
@@ -129,15 +129,15 @@ class MemoryStream:
     def after(self, position: str, count: int) -> list[Entry]:
         """Return the entries that follow an id."""
         start = bisect.bisect_right(self._ids, _pair(position))
-        return self._entries[start : start + count]
+        return self.entries[start : start + count]
 
     def between(self, start: str, end: str, count: int, *, reverse: bool) -> list[Entry]:
         """Return entries from `start` to `end`, both inclusive; `-` and `+` are the ends."""
         low = 0 if start == "-" else bisect.bisect_left(self._ids, _pair(start))
-        high = len(self) if end == "+" else bisect.bisect_right(self._ids, _pair(end, float("inf")))
+        high = len(self.entries) if end == "+" else bisect.bisect_right(self._ids, _pair(end, float("inf")))
         if reverse:
-            return self._entries[max(low, high - count) : high][::-1]
-        return self._entries[low : min(high, low + count)]
+            return self.entries[max(low, high - count) : high][::-1]
+        return self.entries[low : min(high, low + count)]
 
     def _describe(self, name: str, group: Group) -> GroupInfo:
         consumers = {one.consumer for one in group.pending.values()}
@@ -154,7 +154,7 @@ class MemoryStream:
 
     def _drop(self, count: int) -> None:
         del self._ids[:count]
-        del self._entries[:count]
+        del self.entries[:count]
         self._trimmed += count
 
 

@@ -59,6 +59,9 @@ class _Waiters:
             self.wake_one()
 
 
+_NOBODY: Mapping[str, _Waiters] = {}
+
+
 class MemoryTransport:
     """A `StreamTransport` in this process."""
 
@@ -72,25 +75,28 @@ class MemoryTransport:
         self._abandoned_s = abandoned_s
         self._now_s = now_s
         self._streams: dict[str, MemoryStream] = {}
-        self._readers: dict[tuple[str, str], _Waiters] = {}
+        self._readers: dict[str, dict[str, _Waiters]] = {}
         self._tailers: dict[str, list[asyncio.Event]] = {}
         self._publishers: dict[str, _Waiters] = {}
 
     # Writing.
 
-    async def append(self, stream: str, fields: Fields, *, max_len: int, keep: int) -> str:
-        """Append an entry and return its id."""
-        log = self._streams.get(stream)
-        if log is not None and len(log) >= max_len:
+    async def append(
+        self, stream: str, fields: Fields, *, max_len: int, keep: int, timeout_s: float | None = None
+    ) -> str:
+        """Append an entry and return its id, at once."""
+        log = self._streams.get(stream) or self._stream(stream)
+        if len(log.entries) >= max_len:
             log.forget_abandoned(self._now_s() - self._abandoned_s)
             if behind := log.make_room(max_len, keep):
                 raise stream_full(stream, max_len, behind=behind)
-        return self._append(stream, fields)
+        return self._append(stream, log, fields)
 
     async def append_log(self, stream: str, fields: Fields, *, max_len: int) -> str:
         """Append to a log of the last `max_len` entries; return the id."""
-        entry_id = self._append(stream, fields)
-        self._streams[stream].trim(max_len)
+        log = self._stream(stream)
+        entry_id = self._append(stream, log, fields)
+        log.trim(max_len)
         return entry_id
 
     async def wait_for_room(self, stream: str, *, timeout_s: float) -> None:
@@ -99,14 +105,17 @@ class MemoryTransport:
 
     async def ensure_group(self, stream: str, group: str) -> None:
         """Make the stream and the group where they are not there."""
-        self._streams.setdefault(stream, MemoryStream()).ensure_group(group, self._now_s())
+        self._stream(stream).ensure_group(group, self._now_s())
 
     async def ack(self, stream: str, group: str, ids: Sequence[str]) -> int:
         """Acknowledge, and count it in the ledger."""
         found = self._find(stream, group)
         if found is None:
             return 0
-        count = sum(found.pending.pop(id_, None) is not None for id_ in ids)
+        before = len(found.pending)
+        for id_ in ids:
+            found.pending.pop(id_, None)
+        count = before - len(found.pending)
         found.acknowledged += count
         self._room(stream)
         return count
@@ -131,7 +140,8 @@ class MemoryTransport:
         """Take up to `count` entries nobody has read."""
         taken = self._read(stream, group, consumer, count)
         if not taken and block_s > 0:
-            await self._readers.setdefault((stream, group), _Waiters()).wait(block_s)
+            readers = self._readers.setdefault(stream, {})
+            await readers.setdefault(group, _Waiters()).wait(block_s)
             taken = self._read(stream, group, consumer, count)
         return taken
 
@@ -197,7 +207,7 @@ class MemoryTransport:
     ) -> list[Entry]:
         """Return the newest `count` entries of which each field named has one of the values given."""
         log = self._streams.get(stream)
-        every = log.after(after, len(log))[::-1] if log else []
+        every = log.after(after, len(log.entries))[::-1] if log else []
         right = (e for e in every if all(e.fields.get(name) in values for name, values in where.items()))
         return list(islice(right, count))[::-1]
 
@@ -211,7 +221,7 @@ class MemoryTransport:
         log = self._streams.get(stream)
         if log is None:
             return None
-        return StreamInfo(stream, len(log), log.accepted, log.last_id, log.describe_groups())
+        return StreamInfo(stream, len(log.entries), log.accepted, log.last_id, log.describe_groups())
 
     async def streams(self, prefix: str) -> list[str]:
         """Return the names of the streams that begin with `prefix`."""
@@ -227,20 +237,21 @@ class MemoryTransport:
     def delete(self, stream: str) -> None:
         """Delete a stream and its groups, as DEL does."""
         del self._streams[stream]
-        for (name, _), readers in self._readers.items():
-            if name == stream:
-                readers.wake_all()
+        for readers in self._readers.get(stream, {}).values():
+            readers.wake_all()
 
     # How it works.
 
-    def _append(self, stream: str, fields: Fields) -> str:
+    def _stream(self, stream: str) -> MemoryStream:
         log = self._streams.get(stream)
         if log is None:
             log = self._streams[stream] = MemoryStream()
+        return log
+
+    def _append(self, stream: str, log: MemoryStream, fields: Fields) -> str:
         entry_id = log.append(fields)
-        for group in log.groups:
-            if readers := self._readers.get((stream, group)):
-                readers.wake_one()
+        for readers in self._readers.get(stream, _NOBODY).values():
+            readers.wake_one()
         for event in self._tailers.get(stream, ()):
             event.set()
         return entry_id

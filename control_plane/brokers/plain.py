@@ -12,6 +12,7 @@ from typing import Any
 
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
 from faststream._internal.endpoint.subscriber.utils import default_filter
+from pydantic import BaseModel, ValidationError
 
 PlainCall = Callable[[Any], Awaitable[Any]]
 
@@ -43,9 +44,35 @@ def _of_model(model: Any) -> PlainCall | None:
     if serializer is None:
         return lambda payload: call(**{name: payload})
 
+    validate = _validator(serializer.model, name)
+    returns_nothing = _takes_nothing(serializer.response)
+
     async def validated(payload: Any) -> Any:
-        # Names that a pydantic model cannot have come back with nothing, and are not validated.
-        arguments = {name: payload}
-        return serializer.response(await call(**{**arguments, **serializer(arguments)}))
+        if validate is not None:
+            try:
+                payload = validate(payload)
+            except ValidationError:
+                payload = serializer({name: payload})[name]  # raises it as FastStream would
+        result = await call(**{name: payload})
+        return result if result is None and returns_nothing else serializer.response(result)
 
     return validated
+
+
+def _validator(arguments: type[BaseModel], name: str) -> Callable[[Any], Any] | None:
+    """Return what validates an argument as the model of all arguments does; None where that does not."""
+    field = arguments.model_fields.get(name)
+    if field is None:  # names that a pydantic model cannot have are not validated
+        return None
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and not field.metadata:
+        return kind.__pydantic_validator__.validate_python
+    validate = arguments.__pydantic_validator__.validate_python
+    return lambda payload: getattr(validate({name: payload}), name)
+
+
+def _takes_nothing(response: Callable[[Any], Any]) -> bool:
+    try:
+        return response(None) is None
+    except Exception:  # whatever it is that refuses
+        return False

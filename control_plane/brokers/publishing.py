@@ -7,7 +7,8 @@ lost. Consumers see such a message twice when its publisher tries again, as deli
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +18,7 @@ from faststream.exceptions import FeatureNotSupportedException
 from faststream.response import PublishCommand
 from faststream.response.publish_type import PublishType
 
-from contracts.errors import BusError
-from control_plane.brokers import wire
-from control_plane.brokers.correlation import current_correlation, new_id
+from control_plane.brokers import correlation, wire
 from control_plane.brokers.errors import BusUnavailable, StreamFull
 from control_plane.brokers.messages import decode_message, parse_message
 from control_plane.brokers.settings import DeliverySettings
@@ -64,8 +63,9 @@ class BusProducer(ProducerProto[PublishCommand]):
     ) -> None:
         self._transport = transport
         self._prefix = f"{app}:bus:"
-        self._origin = {"component": component, "replica": replica}
+        self._origin = component, replica
         self._settings = settings
+        self._clock = _Clock()
         self._parser = parse_message
         self._decoder = decode_message
         self.codec = DefaultCodec()
@@ -73,9 +73,27 @@ class BusProducer(ProducerProto[PublishCommand]):
     async def publish(self, cmd: PublishCommand) -> str:
         """Append the message to its stream and return its id."""
         timeout_s = cmd.timeout_s if isinstance(cmd, BusCommand) else TIMEOUT_S
-        stream = f"{self._prefix}{cmd.destination}"
-        return await append_within(
-            self._transport, stream, self._fields(cmd), settings=self._settings, timeout_s=timeout_s
+        return await self.append(
+            cmd.body,
+            cmd.destination,
+            correlation_id=cmd.correlation_id,
+            headers=cmd.headers,
+            timeout_s=timeout_s,
+        )
+
+    def append(
+        self,
+        message: Any,
+        stream: str,
+        *,
+        correlation_id: str | None,
+        headers: Mapping[str, Any] | None,
+        timeout_s: float,
+    ) -> Coroutine[Any, Any, str]:
+        """Do the same with what a command is made of, where nothing asks for one; to be awaited at once."""
+        fields = self._fields(message, correlation_id, headers)
+        return append_within(
+            self._transport, f"{self._prefix}{stream}", fields, settings=self._settings, timeout_s=timeout_s
         )
 
     async def request(self, cmd: PublishCommand) -> Any:
@@ -88,17 +106,20 @@ class BusProducer(ProducerProto[PublishCommand]):
             "publish the messages one by one, at once: they share a connection"
         )
 
-    def _fields(self, cmd: PublishCommand) -> dict[str, str]:
-        correlation = current_correlation(cmd.correlation_id)
-        return {
-            **wire.encode(cmd.body),
-            "message_id": new_id(),
-            "correlation_id": correlation.correlation_id,
-            "traceparent": correlation.traceparent,
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            **self._origin,
-            **wire.encode_headers(cmd.headers),
-        }
+    def _fields(
+        self, message: Any, correlation_id: str | None, headers: Mapping[str, Any] | None
+    ) -> dict[str, str]:
+        fields, message_id = wire.encode(message), correlation.new_id()
+        inherited_id, traceparent = correlation.current()
+        fields["message_id"] = message_id
+        # The first message of a story gives it its name.
+        fields["correlation_id"] = correlation_id or inherited_id or message_id
+        fields["traceparent"] = traceparent
+        fields["at"] = self._clock.text()
+        fields["component"], fields["replica"] = self._origin
+        if headers:
+            fields.update(wire.encode_headers(headers))
+        return fields
 
 
 async def append_within(
@@ -109,22 +130,36 @@ async def append_within(
     Raises:
         BusError: it did not come about in time (E4001, E4004), or the bus refused (E4002, E4003).
     """
-    latest: BusError | None = None
-    pause_s = settings.publish_pause_s
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                try:
-                    return await transport.append(
-                        stream, fields, max_len=settings.max_len, keep=settings.keep
-                    )
-                except StreamFull as exc:
-                    latest = exc
-                    await transport.wait_for_room(stream, timeout_s=pause_s)
-                except BusUnavailable as exc:
-                    latest = exc
-                    await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, settings.publish_pause_max_s)
-    except TimeoutError as exc:
-        silent = BusUnavailable(f"no answer from the bus at {transport.url} within {timeout_s:g} s")
-        raise latest or silent from exc
+    began_s, left_s, pause_s = time.monotonic(), timeout_s, settings.publish_pause_s
+    while True:
+        try:
+            return await transport.append(
+                stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
+            )
+        except (StreamFull, BusUnavailable) as exc:
+            left_s = began_s + timeout_s - time.monotonic()
+            if left_s <= 0:
+                raise
+            is_full = isinstance(exc, StreamFull)
+        if is_full:
+            await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
+        else:
+            await asyncio.sleep(min(pause_s, left_s))
+        left_s = max(began_s + timeout_s - time.monotonic(), 0.0)
+        pause_s = min(pause_s * 2, settings.publish_pause_max_s)
+
+
+class _Clock:
+    """Says what time it is, in words that many messages of one millisecond share."""
+
+    def __init__(self) -> None:
+        self._ms = 0
+        self._text = ""
+
+    def text(self) -> str:
+        """Return the time in ISO 8601, with milliseconds."""
+        now_ms = time.time_ns() // 1_000_000
+        if now_ms != self._ms:
+            self._ms = now_ms
+            self._text = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
+        return self._text

@@ -64,16 +64,16 @@ class RedisTransport:
 
     # Writing.
 
-    async def append(self, stream: str, fields: Fields, *, max_len: int, keep: int) -> str:
+    async def append(
+        self, stream: str, fields: Fields, *, max_len: int, keep: int, timeout_s: float | None = None
+    ) -> str:
         """Append an entry and return its id."""
-        answer = await self._run(
-            scripts.APPEND,
-            (stream, ledger_key(stream)),
-            max_len,
-            keep,
-            _ms(self._abandoned_s),
-            *_flat(fields),
-        )
+        keys, bounds = (stream, ledger_key(stream)), (max_len, keep, _ms(self._abandoned_s))
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._run(scripts.APPEND, keys, *bounds, *_flat(fields))
+        except TimeoutError as exc:
+            raise BusUnavailable(f"no answer from the bus at {self.url} within {timeout_s:g} s") from exc
         if isinstance(answer, list):
             raise stream_full(stream, max_len, behind=answer[0])
         return str(answer)

@@ -16,23 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Fields = Mapping[str, str]
 
 ABANDONED_S = 900.0  # a broadcast group that nobody has read for so long is removed when it is in the way
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of a stream; without fields where somebody deleted it while it was pending."""
 
     id: str
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """An entry handed to a consumer, and how often its handling was begun by now."""
 
     entry: Entry
@@ -91,8 +89,10 @@ class StreamTransport(Protocol):
     @property
     def connected(self) -> bool: ...
 
-    async def append(self, stream: str, fields: Fields, *, max_len: int, keep: int) -> str:
-        """Append an entry and return its id.
+    async def append(
+        self, stream: str, fields: Fields, *, max_len: int, keep: int, timeout_s: float | None = None
+    ) -> str:
+        """Append an entry and return its id; wait for the bus to answer, at most `timeout_s`.
 
         A stream that has reached `max_len` first loses its oldest entries that every group has
         acknowledged, down to `keep`; without any group, simply its oldest.

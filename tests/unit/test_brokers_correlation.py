@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
-from control_plane.brokers.correlation import current_correlation, handling
+from control_plane.brokers import correlation
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_outside_of_a_handler_every_message_starts_a_chain() -> None:
-    first, second = current_correlation(), current_correlation()
-    assert first.correlation_id != second.correlation_id
-    assert first.traceparent == ""
+def test_outside_of_a_handler_there_is_nothing_to_inherit() -> None:
+    assert correlation.current() == ("", "")
 
 
 def test_inside_of_a_handler_it_is_that_of_the_message() -> None:
-    with handling("c-1", TRACE):
-        assert (current_correlation().correlation_id, current_correlation().traceparent) == ("c-1", TRACE)
-        with handling("c-2", ""):
-            assert current_correlation().correlation_id == "c-2"
-        assert current_correlation().correlation_id == "c-1"
+    first = correlation.begin("c-1", TRACE)
+    assert correlation.current() == ("c-1", TRACE)
+    second = correlation.begin("c-2", "")
+    assert correlation.current() == ("c-2", "")
+    correlation.end(second)
+    assert correlation.current() == ("c-1", TRACE)
+    correlation.end(first)
+    assert correlation.current() == ("", "")
 
 
 def test_an_active_span_wins_over_the_messages_trace() -> None:
     span = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
-    with handling("c-1", TRACE), use_span(NonRecordingSpan(span)):
-        assert current_correlation().traceparent == f"00-{0xABC:032x}-{0xDEF:016x}-01"
+    handled = correlation.begin("c-1", TRACE)
+    with use_span(NonRecordingSpan(span)):
+        assert correlation.current() == ("c-1", f"00-{0xABC:032x}-{0xDEF:016x}-01")
+    assert correlation.current() == ("c-1", TRACE)
+    correlation.end(handled)
+
+
+def test_ids_differ() -> None:
+    assert len({correlation.new_id() for _ in range(1000)}) == 1000

@@ -50,7 +50,7 @@ async def test_readers_leave_nothing_behind() -> None:
         await transport.read_group(BUS, "writer", "one", count=1, block_s=0.001)
         await transport.tail({BUS: "0-0"}, count=1, block_s=0.001)
     assert not transport._tailers[BUS]
-    assert not transport._readers[BUS, "writer"]._waiting
+    assert not transport._readers[BUS]["writer"]._waiting
 
 
 async def test_a_broadcast_group_whose_handler_takes_long_is_not_abandoned() -> None:

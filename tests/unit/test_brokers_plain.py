@@ -10,7 +10,7 @@ import pytest
 from fast_depends import Depends
 from fast_depends.exceptions import ValidationError
 from faststream import BaseMiddleware, Context
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
 from control_plane.brokers import BusBroker, open_transport
 from control_plane.brokers.messages import decode_message, parse_message
@@ -73,6 +73,52 @@ async def test_what_it_is_called_with_is_validated() -> None:
             await call({"number": "three"})
 
     assert seen == [Chapter(number=3)]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "payload"),
+    [
+        (
+            Annotated[Chapter, AfterValidator(lambda chapter: chapter.model_copy(update={"number": 4}))],
+            {"number": 3},
+        ),
+        (list[Chapter], [{"number": 4}]),
+        (Annotated[int, Field(gt=3)], "4"),
+        (Chapter | None, {"number": 4}),
+    ],
+)
+async def test_whatever_it_is_annotated_with_is_what_it_gets(annotation: Any, payload: Any) -> None:
+    seen: list[Any] = []
+
+    async def take(chapter: Any) -> None:
+        seen.append(chapter)
+
+    take.__annotations__["chapter"] = annotation
+    async with subscribed(lambda broker: broker.subscriber("chapters")(take)) as call:
+        assert call is not None
+        await call(payload)
+
+    assert seen == [TypeAdapter(annotation).validate_python(payload)]
+
+
+async def test_what_it_answers_is_validated_too() -> None:
+    async def count(chapter: Chapter) -> int:
+        return "many" if chapter.number else "0"  # type: ignore[return-value]  # on purpose
+
+    async with subscribed(lambda broker: broker.subscriber("chapters")(count)) as call:
+        assert call is not None
+        assert await call({"number": 0}) == 0
+        with pytest.raises(ValidationError, match="return"):
+            await call({"number": 1})
+
+
+async def test_an_answer_that_is_missing_is_noticed() -> None:
+    async def count(chapter: Chapter) -> int: ...  # type: ignore[empty-body]  # on purpose
+
+    async with subscribed(lambda broker: broker.subscriber("chapters")(count)) as call:
+        assert call is not None
+        with pytest.raises(ValidationError, match="return"):
+            await call({"number": 1})
 
 
 async def test_an_argument_that_no_model_can_name_is_handed_on() -> None:

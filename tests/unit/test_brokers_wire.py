@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -36,6 +37,26 @@ class TestJsonValues:
     @given(JSON.filter(encodable))
     def test_come_back_as_they_were(self, value: Any) -> None:
         assert wire.decode(wire.encode(value)) == value
+
+    @given(JSON)
+    @example("\ud800")
+    @example(10**40)
+    @example(1.7976931348623157e308)
+    @example(-0.0)
+    def test_are_read_as_the_standard_library_reads_them(self, value: Any) -> None:
+        text = json.dumps(value)
+        read = wire.decode({"data": text})
+        assert read == json.loads(text)
+        assert type(read) is type(json.loads(text))
+
+    def test_may_be_nested_deeply(self) -> None:
+        text = "[" * 500 + "]" * 500
+        assert wire.decode({"data": text}) == json.loads(text)
+
+    @pytest.mark.parametrize("data", ["", "{", "nul", "[1,]", "1 2", "'x'"])
+    def test_what_is_none_is_undeliverable(self, data: str) -> None:
+        with pytest.raises(Undeliverable, match="is not JSON"):
+            wire.decode({"data": data})
 
     def test_are_the_only_field(self) -> None:
         """A person reads them, and can write them, without knowing anything else."""
