@@ -191,11 +191,11 @@ class Subscription:
     async def _work(self) -> None:
         while True:
             held = self._held.take() or await self._held.next()
-            self._held.begin_work()
+            began_s = time.perf_counter()
             try:
                 await self._process(held)
             finally:
-                self._held.end_work()
+                self._held.worked(time.perf_counter() - began_s)
 
     async def _acknowledge(self) -> None:
         route = self._route
@@ -230,7 +230,6 @@ class Subscription:
         if not delivery.entry.fields or delivery.deliveries > self._route.max_deliveries:
             await self._refuse(held)
             return
-        began_s = time.perf_counter()
         try:
             await self._handle(delivery)
         except Undeliverable as exc:
@@ -245,8 +244,6 @@ class Subscription:
         else:
             self._done.append(delivery.entry.id)
             self._unacknowledged.set()
-        finally:
-            self._held.learn(time.perf_counter() - began_s)
 
     async def _refuse(self, held: HeldEntry) -> None:
         why = f"its consumer ended {self._route.max_deliveries} times while handling it"

@@ -59,23 +59,24 @@ class Held:
             self._some.set()
 
     def take(self) -> HeldEntry | None:
-        """Return the next entry to work on, if there is one."""
-        return self._ready.popleft() if self._ready else None
+        """Return the next entry, if there is one; its worker counts as busy until `worked`."""
+        if not self._ready:
+            return None
+        self._working += 1
+        return self._ready.popleft()
 
     async def next(self) -> HeldEntry:
-        """Wait for the next entry to work on."""
+        """Wait for the next entry, and return it likewise."""
         while (entry := self.take()) is None:
             self._more.clear()
             await self._more.wait()
         return entry
 
-    def begin_work(self) -> None:
-        """Count a worker as busy."""
-        self._working += 1
-
-    def end_work(self) -> None:
-        """Count it as free again."""
+    def worked(self, took_s: float) -> None:
+        """Count a worker as free again, and note how long it took."""
         self._working -= 1
+        mean_s = took_s if self._mean_s is None else self._mean_s
+        self._mean_s = mean_s + SMOOTHING * (took_s - mean_s)
         self._fewer.set()
 
     def retry_later(self, entry: HeldEntry, pause_s: float) -> None:
@@ -114,11 +115,6 @@ class Held:
         while self._entries:
             self._fewer.clear()
             await self._fewer.wait()
-
-    def learn(self, took_s: float) -> None:
-        """Note how long a handler took."""
-        mean_s = took_s if self._mean_s is None else self._mean_s
-        self._mean_s = mean_s + SMOOTHING * (took_s - mean_s)
 
     def _queue(self, entry: HeldEntry) -> None:
         entry.retry = None

@@ -65,7 +65,7 @@ class BusProducer(ProducerProto[PublishCommand]):
         self._prefix = f"{app}:bus:"
         self._origin = component, replica
         self._settings = settings
-        self._clock = _Clock()
+        self._at_ms, self._at = 0, ""
         self._parser = parse_message
         self._decoder = decode_message
         self.codec = DefaultCodec()
@@ -91,9 +91,8 @@ class BusProducer(ProducerProto[PublishCommand]):
         timeout_s: float,
     ) -> Coroutine[Any, Any, str]:
         """Do the same with what a command is made of, where nothing asks for one; to be awaited at once."""
-        fields = self._fields(message, correlation_id, headers)
-        return append_within(
-            self._transport, f"{self._prefix}{stream}", fields, settings=self._settings, timeout_s=timeout_s
+        return self._append(
+            f"{self._prefix}{stream}", self._fields(message, correlation_id, headers), timeout_s
         )
 
     async def request(self, cmd: PublishCommand) -> Any:
@@ -115,51 +114,36 @@ class BusProducer(ProducerProto[PublishCommand]):
         # The first message of a story gives it its name.
         fields["correlation_id"] = correlation_id or inherited_id or message_id
         fields["traceparent"] = traceparent
-        fields["at"] = self._clock.text()
+        now_ms = time.time_ns() // 1_000_000
+        if now_ms != self._at_ms:  # else the last message was published in this millisecond too
+            self._at_ms, self._at = now_ms, _iso(now_ms)
+        fields["at"] = self._at
         fields["component"], fields["replica"] = self._origin
         if headers:
             fields.update(wire.encode_headers(headers))
         return fields
 
-
-async def append_within(
-    transport: StreamTransport, stream: str, fields: Fields, *, settings: DeliverySettings, timeout_s: float
-) -> str:
-    """Append an entry; while the stream is full or the bus away, try again for `timeout_s`.
-
-    Raises:
-        BusError: it did not come about in time (E4001, E4004), or the bus refused (E4002, E4003).
-    """
-    began_s, left_s, pause_s = time.monotonic(), timeout_s, settings.publish_pause_s
-    while True:
-        try:
-            return await transport.append(
-                stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
-            )
-        except (StreamFull, BusUnavailable) as exc:
-            left_s = began_s + timeout_s - time.monotonic()
-            if left_s <= 0:
-                raise
-            is_full = isinstance(exc, StreamFull)
-        if is_full:
-            await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
-        else:
-            await asyncio.sleep(min(pause_s, left_s))
-        left_s = max(began_s + timeout_s - time.monotonic(), 0.0)
-        pause_s = min(pause_s * 2, settings.publish_pause_max_s)
+    async def _append(self, stream: str, fields: Fields, timeout_s: float) -> str:
+        """Append an entry; while the stream is full or the bus away, try again for `timeout_s`."""
+        transport, settings = self._transport, self._settings
+        began_s, left_s, pause_s = time.monotonic(), timeout_s, settings.publish_pause_s
+        while True:
+            try:
+                return await transport.append(
+                    stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
+                )
+            except (StreamFull, BusUnavailable) as exc:
+                left_s = began_s + timeout_s - time.monotonic()
+                if left_s <= 0:
+                    raise
+                is_full = isinstance(exc, StreamFull)
+            if is_full:
+                await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
+            else:
+                await asyncio.sleep(min(pause_s, left_s))
+            left_s = max(began_s + timeout_s - time.monotonic(), 0.0)
+            pause_s = min(pause_s * 2, settings.publish_pause_max_s)
 
 
-class _Clock:
-    """Says what time it is, in words that many messages of one millisecond share."""
-
-    def __init__(self) -> None:
-        self._ms = 0
-        self._text = ""
-
-    def text(self) -> str:
-        """Return the time in ISO 8601, with milliseconds."""
-        now_ms = time.time_ns() // 1_000_000
-        if now_ms != self._ms:
-            self._ms = now_ms
-            self._text = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
-        return self._text
+def _iso(now_ms: int) -> str:
+    return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
