@@ -24,6 +24,8 @@ ANSWER_TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 16
 OLDEST = 7  # counts of appended entries and of a group's lag came with it
 
+_PASSWORD = re.compile(r"(?<=[?&]password=)[^&]*")
+
 _FOR_NOW = (
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
@@ -58,7 +60,7 @@ class Dialer:
 
 def redact(url: str) -> str:
     """Return the URL without its password."""
-    parts = urlsplit(re.sub(r"(?<=[?&]password=)[^&]*", "***", url))
+    parts = urlsplit(_PASSWORD.sub("***", url))
     user, _, host = parts.netloc.rpartition("@")
     if user:
         parts = parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}")

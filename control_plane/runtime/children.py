@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import functools
 import importlib
 import os
 import signal
@@ -388,8 +389,12 @@ def _name_process(name: str) -> None:
         _prctl(PR_SET_NAME, ctypes.c_char_p(name.encode()))
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _prctl(option: int, value: int | ctypes.c_char_p) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
     argument = ctypes.c_ulong(value) if isinstance(value, int) else value
-    if libc.prctl(option, argument, 0, 0, 0) != 0:
+    if _libc().prctl(option, argument, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")

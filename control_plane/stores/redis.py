@@ -27,6 +27,8 @@ from control_plane.stores.redis_leases import RedisLeases
 SCAN_COUNT = 500
 EXPIRY_MARGIN_S = 0.005  # PTTL is in whole milliseconds
 
+_SPECIAL = re.compile(r"([*?\[\]\\])")
+
 
 class RedisState:
     """`SharedState` of one application, shared by every process that reaches the same Redis."""
@@ -122,4 +124,4 @@ def _reading(kind: str, pttl_ms: int, content: Any) -> Reading | None:
 
 
 def _glob(prefix: str) -> str:
-    return re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
+    return _SPECIAL.sub(r"\\\1", prefix) + "*"
