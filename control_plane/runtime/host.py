@@ -12,34 +12,30 @@ import contextlib
 import logging
 import os
 import socket
-from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from contracts.component import AsgiApp
-from contracts.errors import BusError, ControlError
+from contracts.errors import ControlError
 from contracts.messages import (
     Command,
-    CommandCompleted,
-    CommandFailed,
     ComponentRegistered,
     ComponentTransitioned,
     HostHeartbeat,
     HostStopping,
-    MalformedEntry,
     ReportHost,
     StartReplica,
     StopReplica,
-    from_fields,
 )
 from contracts.specs import GATEWAY, HostSpec, Mode, ReplicaSpec
 from contracts.state import SharedState
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import BusBroker, StreamTransport
 from control_plane.runtime import clock, host_logging
-from control_plane.runtime.announcer import Announcer, commands_stream
+from control_plane.runtime.announcer import Announcer
 from control_plane.runtime.calls import Caller
+from control_plane.runtime.commands import Commands
 from control_plane.runtime.context import HostServices
 from control_plane.runtime.directory import EventDirectory
 from control_plane.runtime.exit_guard import ExitGuard
@@ -54,15 +50,10 @@ from control_plane.runtime.workers import WorkerPool
 
 log = logging.getLogger("coplane.host")
 
-COMMANDS_REMEMBERED = 256
-COMMANDS_READ = 50
-BLOCK_S = 30.0
 FLUSH_TIMEOUT_S = 1.0
 ANNOUNCE_TIMEOUT_S = 0.25
 # How long an idle client of a draining gateway keeps its connection: most ask again sooner, and are told.
 PUBLIC_LINGER_S = 1.0
-BUS_PATIENCE_S = 20.0
-BUS_PAUSE_S = 0.05
 
 
 class Host:
@@ -81,6 +72,14 @@ class Host:
         self._usage = Usage()
         self._unreaped = Unreaped()
         self._announcer = Announcer(transport, app=spec.app, node=spec.node, utc_now=clock.utc_now)
+        self._commands = Commands(
+            transport,
+            self._announcer,
+            app=spec.app,
+            host=spec.id,
+            carry_out=self._carry_out,
+            run=self._run,
+        )
         self._directory = EventDirectory(
             transport, app=spec.app, local_host=spec.id, now_s=clock.now_s, run=self._run
         )
@@ -97,8 +96,6 @@ class Host:
         self._locks: dict[str, asyncio.Lock] = {}
         for replica in spec.replicas:
             self._add_replica(replica)
-        self._done_commands: OrderedDict[str, None] = OrderedDict()
-        self._epoch = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._pulse_now = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -130,13 +127,16 @@ class Host:
             self._tasks = tasks
             background = [tasks.create_task(self._announcer.run())]
             await self._server.start()
-            positions = await self._command_positions()
+            await self._commands.take_position(
+                (replica.component for replica in self.replicas.values()),
+                wanted=lambda: not self._stop_asked.is_set(),
+            )
             for replica in self.replicas.values():
                 replica.load()
             background += [
                 tasks.create_task(self._pulse()),
                 tasks.create_task(self._watch_health()),
-                tasks.create_task(self._obey(positions)),
+                tasks.create_task(self._commands.obey()),
             ]
             self._watchdog.start()  # after the imports: nobody needs the loop during those
             if self.spec.autostart:
@@ -319,81 +319,21 @@ class Host:
 
     # What it is told.
 
-    async def _command_positions(self) -> dict[str, str]:
-        streams = {commands_stream(self.spec.app, r.component) for r in self.replicas.values()}
-        deadline_s = clock.now_s() + BUS_PATIENCE_S
-        while True:
-            try:
-                return {stream: await self._transport.last_id(stream) for stream in sorted(streams)}
-            except BusError:
-                # An embedded Valkey starts at the same time as its hosts.
-                if clock.now_s() > deadline_s or self._stop_asked.is_set():
-                    raise
-                await asyncio.sleep(BUS_PAUSE_S)
-
-    async def _obey(self, positions: dict[str, str]) -> None:
-        while True:
-            try:
-                entries = await self._transport.tail(positions, count=COMMANDS_READ, block_s=BLOCK_S)
-            except BusError as exc:
-                log.warning("host.bus_away", extra={"error": str(exc)})
-                await asyncio.sleep(1.0)
-                continue
-            for stream, entry in entries:
-                positions[stream] = entry.id
-                try:
-                    message = from_fields(entry.fields)
-                except MalformedEntry as exc:
-                    log.warning(
-                        "command.skipped", extra={"stream": stream, "entry": entry.id, "error": str(exc)}
-                    )
-                    continue
-                if isinstance(message, Command) and message.host == self.spec.id:
-                    # Commands to a component that was moved here follow on its own stream.
-                    positions.setdefault(commands_stream(self.spec.app, message.component), entry.id)
-                    self._accept(message)
-
-    def _accept(self, command: Command) -> None:
-        if command.command_id in self._done_commands:
-            return
-        if command.epoch < self._epoch:
-            self._refuse(
-                command, ControlError(f"command of epoch {command.epoch}; the leader's is {self._epoch}")
-            )
-            return
-        self._epoch = command.epoch
-        if self._stop_asked.is_set() and isinstance(command, StartReplica):
+    async def _carry_out(self, command: Command) -> ControlError | None:
+        if isinstance(command, StartReplica) and self._stop_asked.is_set():
             # Nobody would stop that replica any more, and the host would never end.
-            self._refuse(command, self._is_stopping())
-            return
-        self._done_commands[command.command_id] = None
-        while len(self._done_commands) > COMMANDS_REMEMBERED:
-            self._done_commands.popitem(last=False)
-        self._run(self._carry_out(command))
-
-    async def _carry_out(self, command: Command) -> None:
+            return self._is_stopping()
         replica = self._replica_for(command)
         if isinstance(command, ReportHost):
             self._pulse_now.set()
         elif replica is None:
-            self._refuse(command, ControlError(f"host '{self.spec.id}' holds no replica '{command.replica}'"))
-            return
+            return ControlError(f"host '{self.spec.id}' holds no replica '{command.replica}'")
         elif isinstance(command, StopReplica):
             # Not behind the lock: a stop must be able to interrupt a start that hangs.
             await replica.stop(grace_period_s=command.grace_period_s)
         elif not await self._start(replica):
-            self._refuse(command, self._is_stopping())
-            return
-        self._announcer.announce(
-            CommandCompleted(
-                component=command.component,
-                replica=command.replica,
-                host=self.spec.id,
-                command_id=command.command_id,
-                command=command.type,
-                correlation_id=command.correlation_id,
-            )
-        )
+            return self._is_stopping()
+        return None
 
     def _replica_for(self, command: Command) -> Replica | None:
         """Return the replica that is meant; one more is made here where it is to be started (scale, move)."""
@@ -418,19 +358,6 @@ class Host:
 
     def _is_stopping(self) -> ControlError:
         return ControlError(f"host '{self.spec.id}' is stopping", code="E3007")
-
-    def _refuse(self, command: Command, error: ControlError) -> None:
-        self._announcer.announce(
-            CommandFailed(
-                component=command.component,
-                replica=command.replica,
-                host=self.spec.id,
-                command_id=command.command_id,
-                command=command.type,
-                error=error.as_dict(),
-                correlation_id=command.correlation_id,
-            )
-        )
 
 
 def _until_next(interval_s: float) -> float:
