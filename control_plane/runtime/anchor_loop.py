@@ -40,6 +40,7 @@ from control_plane.runtime.anchor_protocol import (
     Stopping,
     Welcome,
 )
+from control_plane.runtime.images.interpreters import Interpreters
 from control_plane.runtime.images.nursery import Nursery
 from control_plane.runtime.images.process import ImageProcess
 from control_plane.runtime.paths import RuntimeDir
@@ -94,7 +95,7 @@ class Anchor:
         self._wakeup, self._waker = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._door = Door(listener, self._selector, self)
-        self._nursery: Nursery | None = None
+        self._nursery: Nursery | Interpreters = Interpreters(self, self._entry)
         if forks:
             self._nursery = Nursery(self, self._selector, options.preload)
 
@@ -137,8 +138,7 @@ class Anchor:
     def _release(self) -> None:
         """Close in a forked image what is the anchor's, but for what hosts are given."""
         self._door.release()
-        if self._nursery:
-            self._nursery.release()
+        self._nursery.release()
         self._selector.close()
         self._wakeup.close()
         self._waker.close()
@@ -150,8 +150,13 @@ class Anchor:
         if self._phase is Phase.ENDED:
             return 0.0
         bus_s = self._bus.wake_at_s if self._bus else None
-        import_s = self._nursery.wake_at_s if self._nursery else None
-        all_s = (self._desertion_ends_s(), self._phase_ends_s, self._sweep_at_s, bus_s, import_s)
+        all_s = (
+            self._desertion_ends_s(),
+            self._phase_ends_s,
+            self._sweep_at_s,
+            bus_s,
+            self._nursery.wake_at_s,
+        )
         due = [at_s for at_s in all_s if at_s is not None]
         return max(0.0, min(due) - clock.now_s()) if due else None
 
@@ -165,8 +170,7 @@ class Anchor:
         """Do what is due, and enter the next phase where this one is over."""
         if self._bus and (pid := self._bus.act(now_s)) is not None:
             self._door.tell(BusStarted(pid=pid))
-        if self._nursery:
-            self._nursery.act(now_s)
+        self._nursery.act(now_s)
         if _due(self._sweep_at_s, now_s):
             self._sweep_at_s = None
             self._kill_orphans()
@@ -188,8 +192,7 @@ class Anchor:
     def _stop(self, reason: str) -> None:
         if self._phase is Phase.SERVING:
             log.info("anchor.stopping", extra={"reason": reason})
-            if self._nursery:
-                self._nursery.close()
+            self._nursery.close()
             for host in self._hosts.values():
                 os.kill(host.pid, signal.SIGTERM)
             self._enter(Phase.DRAINING, ends_s=clock.now_s() + self._options.stop_timeout_s)
@@ -217,8 +220,7 @@ class Anchor:
             raise LaunchError(
                 "the launch before this one is still stopping", fix="try again in a few seconds", code="E2006"
             )
-        if self._nursery:  # whoever takes over asks for what he wants himself
-            self._nursery.give_up_all()
+        self._nursery.give_up_all()  # whoever takes over asks for what he wants himself
         self._asked.clear()
         return Welcome(
             re=hello.id,
@@ -240,7 +242,8 @@ class Anchor:
         """
         match request:
             case Spawn():
-                return self._spawn(request)
+                self._spawn(request)
+                return None
             case SignalHost():
                 return Done(re=request.id, in_time=self._signal(request))
             case RestartBus():
@@ -255,23 +258,14 @@ class Anchor:
                 assert_never(request)
         return Done(re=request.id)
 
-    def _spawn(self, request: Spawn) -> Spawned | None:
+    def _spawn(self, request: Spawn) -> None:
         spec = request.spec
         if self._phase is not Phase.SERVING:
             raise ControlError("the anchor is stopping and starts no host any more", code="E3007")
-        if spec.id in self._hosts or (self._nursery and self._nursery.awaits(spec.id)):
+        if spec.id in self._hosts or self._nursery.awaits(spec.id):
             raise LaunchError(f"host '{spec.id}' is running already", code="E2009")
-        given = spec.model_copy(update={"lifeline_fd": self._lifeline})
-        if self._nursery:
-            self._asked[spec.id] = request.id
-            self._nursery.bear(given)
-            return None
-        try:
-            pid = children.spawn_host(given, self._entry)
-        except OSError as exc:
-            raise _not_made(spec.id, str(exc)) from exc
-        self._take(given, pid)
-        return Spawned(re=request.id, pid=pid)
+        self._asked[spec.id] = request.id
+        self._nursery.bear(spec.model_copy(update={"lifeline_fd": self._lifeline}))
 
     def _take(self, given: HostSpec, pid: int) -> None:
         spec = given.model_copy(update={"lifeline_fd": None})
@@ -335,7 +329,7 @@ class Anchor:
             return False
         host = self._hosts.get(order.host)
         if host is None:
-            if self._nursery and self._nursery.awaits(order.host):
+            if self._nursery.awaits(order.host):
                 self._nursery.give_up(order.host)
             return True
         if order.signum == signal.SIGKILL:
@@ -368,7 +362,7 @@ class Anchor:
                 )
                 self._sweep_in(SWEEP_DELAY_S)
                 return
-        if self._nursery and not self._nursery.ended(ended.pid) and self._nursery.is_bearing:
+        if not self._nursery.ended(ended.pid) and self._nursery.is_bearing:
             self._unclaimed[ended.pid] = ended
         # An image or an orphan: what it leaves behind is ours now.
         self._sweep_in(0.0)
@@ -382,12 +376,11 @@ class Anchor:
 
         Children of these become ours when they are reaped, which leads here again, until none is left.
         """
-        if self._nursery and self._nursery.is_bearing:  # there may be hosts that we do not know yet
+        if self._nursery.is_bearing:  # there may be hosts that we do not know yet
             self._sweep_in(SWEEP_DELAY_S)
             return
         self._unclaimed.clear()
-        images = self._nursery.pids if self._nursery else set()
-        known = {host.pid for host in self._hosts.values()} | self._bus_pids() | images
+        known = {host.pid for host in self._hosts.values()} | self._bus_pids() | self._nursery.pids
         for pid in children.child_pids() - known:
             log.info("orphan.killed", extra={"orphan": pid})
             children.kill(pid)
