@@ -39,16 +39,12 @@ def with_agents(tree: Tree) -> Tree:
             shared = {"group": name, **{key: value for key, value in table.items() if key != _AGENTS}}
             own = components.get(called, {}) if called != name else {}
             expanded[called] = {**shared, "agent": agent, **own} if isinstance(own, dict) else own
+    named = {name: _naming(table, "depends_on", crews) for name, table in expanded.items()}
     profiles = tree.get("profiles")
-    return {
-        **tree,
-        "components": {name: _naming(table, "depends_on", crews) for name, table in expanded.items()},
-        **(
-            {"profiles": {n: _naming(p, "components", crews) for n, p in profiles.items()}}
-            if isinstance(profiles, dict)
-            else {}
-        ),
-    }
+    if isinstance(profiles, dict):
+        profiles = {name: _naming(profile, "components", crews) for name, profile in profiles.items()}
+        return {**tree, "components": named, "profiles": profiles}
+    return {**tree, "components": named}
 
 
 def agents_wrongly_named(tree: Tree, file_name: str) -> list[ConfigError]:
@@ -61,7 +57,7 @@ def agents_wrongly_named(tree: Tree, file_name: str) -> list[ConfigError]:
             declared.setdefault(name, []).append(f"components.{name}")
         for agent in _agents_of(table):
             declared.setdefault(component_name(agent), []).append(f"components.{name}.{_AGENTS}")
-        if _agents_of(table) and ("agent" in table or not _runs_by_itself(table, with_agents=True)):
+        if _agents_of(table) and ("agent" in table or not _runs(table)):
             problems.append(
                 ConfigError(
                     f"{file_name}: components.{name}.{_AGENTS} is for the table of a launcher",
@@ -99,9 +95,12 @@ def _agents_of(table: Any) -> list[str]:
     return list(agents) if told and agents else []
 
 
-def _runs_by_itself(table: Any, *, with_agents: bool = False) -> bool:
-    runs = isinstance(table, dict) and not {"use", "command"}.isdisjoint(table)
-    return runs and (with_agents or not _agents_of(table))
+def _runs(table: Any) -> bool:
+    return isinstance(table, dict) and not {"use", "command"}.isdisjoint(table)
+
+
+def _runs_by_itself(table: Any) -> bool:
+    return _runs(table) and not _agents_of(table)
 
 
 def _naming(table: Any, key: str, crews: Mapping[str, list[str]]) -> Any:
