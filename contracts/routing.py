@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from contracts.component import Scope
 
 FORWARDED_PORT: Final = b"x-forwarded-port"
+# Where a component describes its routes, and the gateway those of all.
+OPENAPI: Final = "/openapi.json"
 T = TypeVar("T")
 
 

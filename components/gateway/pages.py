@@ -16,9 +16,8 @@ from components.gateway.table import Route
 from contracts.component import AsgiApp, Directory, Receive, Scope, Send
 from contracts.errors import ConnectionBroken
 from contracts.problems import RETRY_AFTER_S, nobody_answers, send_problem
-from contracts.routing import routing_path, split_address
+from contracts.routing import OPENAPI, routing_path, split_address
 
-OPENAPI = "/openapi.json"
 DOCUMENT_TIMEOUT_S = 5.0
 MERGED_FOR_S = 10.0
 

@@ -85,15 +85,20 @@ class Caller:
         host, prefix = split_address(endpoint.prefix)
         full_path = prefix.rstrip("/") + "/" + path.lstrip("/")
         port = host.removeprefix(":") if host.startswith(":") else ""
-        # Headers that somebody hands on must not lead to another component of the same host.
-        kept = {name: value for name, value in headers.items() if not self._is_an_address(name, value)}
-        if host:
-            own = {FORWARDED_PORT.decode(): port, "host": f"localhost:{port}"} if port else {"host": host}
-            kept = {**own, **{name: value for name, value in kept.items() if name.lower() != "host"}}
-        headers = kept
+        headers = self._addressed(headers, host, port)
         if endpoint.app is not None:
             return await _call_in_process(endpoint, method, full_path, headers, body, port=port)
         return await self._call_remote(endpoint, method, full_path, headers, body)
+
+    def _addressed(self, headers: Mapping[str, str], host: str, port: str) -> Mapping[str, str]:
+        """Return headers that lead to the component, and to no other one of its host."""
+        kept = {name: value for name, value in headers.items() if not self._is_an_address(name, value)}
+        if not host:
+            return kept
+        kept = {name: value for name, value in kept.items() if name.lower() != "host"}
+        if port:
+            return {FORWARDED_PORT.decode(): port, "host": f"localhost:{port}", **kept}
+        return {"host": host, **kept}
 
     def _is_an_address(self, name: str, value: str) -> bool:
         match name.lower():

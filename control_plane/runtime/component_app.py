@@ -12,7 +12,8 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPENAPI = "/openapi.json"
+from contracts.routing import OPENAPI
+
 # A provider of telemetry that is set later is noticed so soon; FastAPI asks for one at every request.
 LOOK_EVERY_S = 1.0
 

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.requests import HTTPConnection
 from opentelemetry import trace
 
+from contracts.routing import OPENAPI
 from control_plane.runtime import component_app
-from control_plane.runtime.component_app import OPENAPI, ComponentApp
+from control_plane.runtime.component_app import ComponentApp
 from tests.support.asking import asked
 
 pytestmark = pytest.mark.anyio
