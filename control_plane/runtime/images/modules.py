@@ -71,8 +71,8 @@ def _import_all(modules: Sequence[str]) -> None:
         importlib.import_module(name)
 
 
-def import_users(module: str, watch: ImportWatch) -> Imported:
-    """Import a component's module, and say what came of it."""
+def import_users(module: str, watch: ImportWatch) -> tuple[Imported, list[str]]:
+    """Import a component's module; return what came of it, and the names of all modules that came with it."""
     last, before, began_s = next(reversed(sys.modules)), Footprint.take(), clock.now_s()
     outcome, why, left_clean = "imported", "", False
     try:
@@ -89,16 +89,13 @@ def import_users(module: str, watch: ImportWatch) -> Imported:
     if started := ", ".join(Footprint.take().beyond(before)):
         outcome, why, spoils = "unsafe", f"importing it {started}", True
     # From the end: whoever looks through all of them writes reference counts on pages that are shared.
-    _users_modules.extend(itertools.takewhile(lambda name: name != last, reversed(sys.modules)))
+    new = list(itertools.takewhile(lambda name: name != last, reversed(sys.modules)))
+    _users_modules.extend(new)
     duration_s = round(clock.now_s() - began_s, 4)
-    return Imported.model_validate(
+    done = Imported.model_validate(
         {"module": module, "outcome": outcome, "spoils": spoils, "duration_s": duration_s, "why": why}
     )
-
-
-def users_modules(*, since: int) -> list[str]:
-    """Return the names of what came with the components' modules, but for the first ones."""
-    return _users_modules[since:]
+    return done, new
 
 
 def forget_users_modules(project: Path) -> None:

@@ -51,7 +51,6 @@ class ImageProcess:
         self._release = release
         self._watch = modules.ImportWatch(project, lambda package: self._report(Begun(package=package)))
         self._sources = Sources(project, read_since_ns=time.time_ns())
-        self._known = 0
 
     def run(self) -> int:
         """Obey until the anchor hangs up."""
@@ -75,9 +74,7 @@ class ImageProcess:
 
     def _import(self, order: Import) -> None:
         self._watch.avoid = order.avoid
-        done = modules.import_users(order.module, self._watch)
-        new = modules.users_modules(since=self._known)
-        self._known += len(new)
+        done, new = modules.import_users(order.module, self._watch)
         self._sources.add(new)
         children.flush_output()
         log.info("module.imported", extra={"target": order.module, **done.model_dump(exclude={"module"})})
