@@ -191,11 +191,11 @@ class Subscription:
     async def _work(self) -> None:
         while True:
             held = self._held.take() or await self._held.next()
-            began_s = time.perf_counter()
+            took_s = None
             try:
-                await self._process(held)
+                took_s = await self._process(held)
             finally:
-                self._held.worked(time.perf_counter() - began_s)
+                self._held.worked(took_s)
 
     async def _acknowledge(self) -> None:
         route = self._route
@@ -223,13 +223,15 @@ class Subscription:
 
     # One entry.
 
-    async def _process(self, held: HeldEntry) -> None:
+    async def _process(self, held: HeldEntry) -> float | None:
+        """Have an entry handled; return how long that took, None where it was not handled."""
         if held.again and not await self._count_again(held):
-            return
+            return None
         delivery = held.delivery
         if not delivery.entry.fields or delivery.deliveries > self._route.max_deliveries:
             await self._refuse(held)
-            return
+            return None
+        began_s = time.perf_counter()
         try:
             await self._handle(delivery)
         except Undeliverable as exc:
@@ -244,10 +246,12 @@ class Subscription:
         else:
             self._done.append(delivery.entry.id)
             self._unacknowledged.set()
+        return time.perf_counter() - began_s
 
     async def _refuse(self, held: HeldEntry) -> None:
-        why = f"its consumer ended {self._route.max_deliveries} times while handling it"
-        if not held.delivery.entry.fields:
+        if held.delivery.entry.fields:
+            why = f"its consumer ended {self._route.max_deliveries} times while handling it"
+        else:
             why = "the entry was deleted before it was handled"
         await self._bury(held, Undeliverable(why))
 

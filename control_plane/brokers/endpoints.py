@@ -154,7 +154,7 @@ class BusSubscriber(SubscriberUsecase[Received]):
         """Run the handler; return to acknowledge, raise to retry, raise `Undeliverable` to give up."""
         entry, raw = delivery.entry, None
         fields = entry.fields
-        told = correlation.begin(fields.get("correlation_id") or entry.id, fields.get("traceparent", ""))
+        token = correlation.begin(fields.get("correlation_id") or entry.id, fields.get("traceparent", ""))
         try:
             if self._plain is not None:
                 await self._plain(wire.decode(fields))
@@ -175,7 +175,7 @@ class BusSubscriber(SubscriberUsecase[Received]):
             if raw is None or raw.decided is not AckStatus.ACKED:
                 raise
         finally:
-            correlation.end(told)
+            correlation.end(token)
         if raw is None:
             return
         if raw.decided is AckStatus.NACKED:

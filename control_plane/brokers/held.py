@@ -72,11 +72,12 @@ class Held:
             await self._more.wait()
         return entry
 
-    def worked(self, took_s: float) -> None:
-        """Count a worker as free again, and note how long it took."""
+    def worked(self, took_s: float | None) -> None:
+        """Count a worker as free again, and note how long its handler took, where it was called."""
         self._working -= 1
-        mean_s = took_s if self._mean_s is None else self._mean_s
-        self._mean_s = mean_s + SMOOTHING * (took_s - mean_s)
+        if took_s is not None:
+            mean_s = took_s if self._mean_s is None else self._mean_s
+            self._mean_s = mean_s + SMOOTHING * (took_s - mean_s)
         self._fewer.set()
 
     def retry_later(self, entry: HeldEntry, pause_s: float) -> None:

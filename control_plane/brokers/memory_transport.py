@@ -237,7 +237,7 @@ class MemoryTransport:
     def delete(self, stream: str) -> None:
         """Delete a stream and its groups, as DEL does."""
         del self._streams[stream]
-        for readers in self._readers.get(stream, {}).values():
+        for readers in self._readers.get(stream, _NOBODY).values():
             readers.wake_all()
 
     # How it works.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import unwrap
+from types import NoneType
 from typing import Any
 
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
@@ -43,9 +44,11 @@ def _of_model(model: Any) -> PlainCall | None:
     (name,), serializer, call = names, model.serializer, model.call
     if serializer is None:
         return lambda payload: call(**{name: payload})
-
-    validate = _validator(serializer.model, name)
-    returns_nothing = _takes_nothing(serializer.response)
+    if not serializer.model.__pydantic_complete__:
+        return None  # what it is annotated with is defined later
+    # Names that a pydantic model cannot have are not validated.
+    validate = _validator(serializer.model, name) if name in serializer.model.model_fields else None
+    returns_nothing = serializer.response_option["return"].field_type in (None, NoneType)
 
     async def validated(payload: Any) -> Any:
         if validate is not None:
@@ -59,20 +62,11 @@ def _of_model(model: Any) -> PlainCall | None:
     return validated
 
 
-def _validator(arguments: type[BaseModel], name: str) -> Callable[[Any], Any] | None:
-    """Return what validates an argument as the model of all arguments does; None where that does not."""
-    field = arguments.model_fields.get(name)
-    if field is None:  # names that a pydantic model cannot have are not validated
-        return None
-    kind = field.annotation
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and not field.metadata:
-        return kind.__pydantic_validator__.validate_python
-    validate = arguments.__pydantic_validator__.validate_python
-    return lambda payload: getattr(validate({name: payload}), name)
-
-
-def _takes_nothing(response: Callable[[Any], Any]) -> bool:
-    try:
-        return response(None) is None
-    except Exception:  # whatever it is that refuses
-        return False
+def _validator(arguments: type[BaseModel], name: str) -> Callable[[Any], Any]:
+    """Return what validates one argument as the model of all arguments does."""
+    field = arguments.model_fields[name]
+    kind: Any = field.annotation
+    is_model = isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__pydantic_complete__
+    alone = is_model and not (field.metadata or field.alias or field.validation_alias)
+    validate: Callable[[Any], Any] = (kind if alone else arguments).__pydantic_validator__.validate_python
+    return validate if alone else lambda payload: getattr(validate({name: payload}), name)

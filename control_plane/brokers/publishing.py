@@ -18,6 +18,7 @@ from faststream.exceptions import FeatureNotSupportedException
 from faststream.response import PublishCommand
 from faststream.response.publish_type import PublishType
 
+from contracts.errors import BusError
 from control_plane.brokers import correlation, wire
 from control_plane.brokers.errors import BusUnavailable, StreamFull
 from control_plane.brokers.messages import decode_message, parse_message
@@ -90,7 +91,10 @@ class BusProducer(ProducerProto[PublishCommand]):
         headers: Mapping[str, Any] | None,
         timeout_s: float,
     ) -> Coroutine[Any, Any, str]:
-        """Do the same with what a command is made of, where nothing asks for one; to be awaited at once."""
+        """Append a message to a stream: what a command for it would say, without the command.
+
+        What has no JSON form is refused at the call; the rest happens when the result is awaited.
+        """
         return self._append(
             f"{self._prefix}{stream}", self._fields(message, correlation_id, headers), timeout_s
         )
@@ -124,25 +128,33 @@ class BusProducer(ProducerProto[PublishCommand]):
         return fields
 
     async def _append(self, stream: str, fields: Fields, timeout_s: float) -> str:
-        """Append an entry; while the stream is full or the bus away, try again for `timeout_s`."""
+        """Append an entry; while the stream is full or the bus away, try again for `timeout_s`.
+
+        Raises:
+            BusError: it did not come about in time (E4001, E4004), or the bus refused (E4002, E4003).
+        """
         transport, settings = self._transport, self._settings
-        began_s, left_s, pause_s = time.monotonic(), timeout_s, settings.publish_pause_s
-        while True:
+        ends_s, left_s, pause_s = time.monotonic() + timeout_s, timeout_s, settings.publish_pause_s
+        latest: BusError | None = None
+        while left_s > 0 or latest is None:
             try:
                 return await transport.append(
                     stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
                 )
+            except TimeoutError:
+                silent = f"no answer from the bus at {transport.url} within {timeout_s:g} s"
+                latest = latest or BusUnavailable(silent)
+                break
             except (StreamFull, BusUnavailable) as exc:
-                left_s = began_s + timeout_s - time.monotonic()
-                if left_s <= 0:
-                    raise
-                is_full = isinstance(exc, StreamFull)
-            if is_full:
+                latest = exc
+            left_s = max(ends_s - time.monotonic(), 0.0)
+            if isinstance(latest, StreamFull):
                 await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
             else:
                 await asyncio.sleep(min(pause_s, left_s))
-            left_s = max(began_s + timeout_s - time.monotonic(), 0.0)
+            left_s = ends_s - time.monotonic()
             pause_s = min(pause_s * 2, settings.publish_pause_max_s)
+        raise latest
 
 
 def _iso(now_ms: int) -> str:

@@ -69,11 +69,8 @@ class RedisTransport:
     ) -> str:
         """Append an entry and return its id."""
         keys, bounds = (stream, ledger_key(stream)), (max_len, keep, _ms(self._abandoned_s))
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self._run(scripts.APPEND, keys, *bounds, *_flat(fields))
-        except TimeoutError as exc:
-            raise BusUnavailable(f"no answer from the bus at {self.url} within {timeout_s:g} s") from exc
+        async with asyncio.timeout(timeout_s):
+            answer = await self._run(scripts.APPEND, keys, *bounds, *_flat(fields))
         if isinstance(answer, list):
             raise stream_full(stream, max_len, behind=answer[0])
         return str(answer)

@@ -99,6 +99,7 @@ class StreamTransport(Protocol):
 
         Raises:
             StreamFull: too many entries are not acknowledged yet.
+            TimeoutError: the bus did not answer in time; it may have taken the entry all the same.
         """
         ...
 

@@ -313,13 +313,14 @@ def kill(pid: int) -> None:
 
 def child_pids() -> set[int]:
     """Return our children, those that we adopted and those that wait to be reaped included."""
-    try:
-        return _children_by_thread()
-    except OSError:  # not on Linux, or a thread has just ended: look through all processes
-        return {child.pid for child in psutil.Process().children()}
+    return {child.pid for child in psutil.Process().children()}
 
 
-def _children_by_thread() -> set[int]:
+def _children_at_a_glance() -> set[int]:
+    """Return the same without a look at every process (Linux).
+
+    One may be missed while another thread reaps.
+    """
     pids: set[int] = set()
     for thread in os.listdir(_THREADS):
         with open(f"{_THREADS}/{thread}/children", "rb") as children:
@@ -330,7 +331,10 @@ def _children_by_thread() -> set[int]:
 @contextlib.contextmanager
 def leaving_nothing() -> Iterator[None]:
     """End whatever this process starts in the block, in sessions of their own too."""
-    before = child_pids()
+    try:
+        before = _children_at_a_glance()
+    except OSError:  # not on Linux, or a thread has just ended
+        before = child_pids()
     adopt_orphans()
     try:
         yield

@@ -77,8 +77,8 @@ class ComponentApp(FastAPI):
 class _Handlers(ExceptionMiddleware):
     """Handles exceptions that no route has seen, such as a 404; routes handle theirs.
 
-    Starlette watches each answer so as to know whether it had begun. Here the server says so to whoever
-    begins a second time.
+    Starlette watches each answer so as to know whether it had begun. Here the wall around the component says
+    so to whoever begins a second time.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

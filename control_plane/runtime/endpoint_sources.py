@@ -26,13 +26,14 @@ def note_sources(app: Any) -> None:
     for _, route in islice(routes_of(app), MAX_ROUTES):
         if isinstance(route.original_route, routing.APIRoute | routing.APIWebSocketRoute):
             endpoint = route.original_route.dependant.call
+            known.pop(id(endpoint), None)  # of one that has gone, and had the same id
             if endpoint is not None and (source := _source(endpoint)):
-                known[id(endpoint)] = source  # one that has gone may have had the same id
+                known[id(endpoint)] = source
 
 
 def _source(endpoint: Callable[..., Any]) -> EndpointContext | None:
-    function = inspect.unwrap(endpoint)
-    code = getattr(function, "__code__", None)
-    if code is None:
+    code = getattr(inspect.unwrap(endpoint), "__code__", None)
+    name = getattr(endpoint, "__name__", None)
+    if code is None or name is None:
         return None
-    return {"file": code.co_filename, "line": code.co_firstlineno, "function": endpoint.__name__}
+    return {"file": code.co_filename, "line": code.co_firstlineno, "function": name}

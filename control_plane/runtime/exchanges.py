@@ -100,6 +100,8 @@ class Exchange:
         """Pass on what the application answers; an answer that only reports a crash is held back."""
         match message["type"]:
             case "http.response.start":
+                if self.started or self._held:
+                    raise RuntimeError("the answer has begun, and cannot begin again")
                 if message["status"] == 500 and _may_report_a_crash(message):
                     self._held.append(message)
                     return

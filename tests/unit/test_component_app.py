@@ -9,9 +9,11 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.requests import HTTPConnection
 from opentelemetry import trace
 
+from contracts.errors import ConnectionBroken
 from contracts.routing import OPENAPI
 from control_plane.runtime import component_app
 from control_plane.runtime.component_app import ComponentApp
+from control_plane.runtime.mounts import Guard
 from tests.support.asking import asked
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +69,15 @@ async def test_refusals(app: FastAPI) -> None:
     assert (await asked(app, "GET", "/nowhere")).json() == {"detail": "Not Found"}
 
 
+def behind_a_wall(router: APIRouter, errors: list[BaseException]) -> Guard:
+    return Guard(
+        ComponentApp(router, title="writer"),
+        component="writer",
+        replica="writer-1",
+        on_error=lambda _, exc: errors.append(exc),
+    )
+
+
 async def raising(scope: Any, receive: Any, send: Any) -> None:
     """Raise what a handler is for, at `/begun` after the answer has begun."""
     if scope["path"].endswith("/begun"):
@@ -77,13 +88,35 @@ async def raising(scope: Any, receive: Any, send: Any) -> None:
 async def test_what_an_application_below_raises_is_handled_while_nothing_is_answered() -> None:
     router = APIRouter()
     router.mount("/below", raising)
-    app = ComponentApp(router, title="writer")
 
-    answer = await asked(app, "GET", "/below/soon")
+    answer = await asked(ComponentApp(router, title="writer"), "GET", "/below/soon")
     assert answer.status == 418
     assert answer.json() == {"detail": "short and stout"}
-    with pytest.raises(RuntimeError, match="begun"):
-        await asked(app, "GET", "/below/begun")
+
+
+async def test_an_answer_that_has_begun_breaks_off_and_is_not_answered_by_a_handler() -> None:
+    router, errors = APIRouter(), list[BaseException]()
+    router.mount("/below", raising)
+
+    with pytest.raises(ConnectionBroken):
+        await asked(behind_a_wall(router, errors), "GET", "/below/begun")
+    assert len(errors) == 1
+
+
+async def test_an_exception_in_a_middleware_of_an_application_below_is_one_of_the_component() -> None:
+    """Starlette answers it, and raises it again for the server to log."""
+    below = FastAPI()
+
+    @below.middleware("http")
+    async def refuse(request: Request, call_next: Any) -> None:
+        raise HTTPException(401, "who")
+
+    router, errors = APIRouter(), list[BaseException]()
+    router.mount("/below", below)
+
+    answer = await asked(behind_a_wall(router, errors), "GET", "/below/")
+    assert (answer.status, answer.json()["code"]) == (500, "E5006")
+    assert len(errors) == 1
 
 
 class Provider(trace.TracerProvider):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -93,6 +94,29 @@ def test_what_has_been_there_under_the_same_id_is_forgotten() -> None:
     routing._endpoint_context_cache[id(root)] = {"function": "another"}
     note_sources(app)
     assert routing._endpoint_context_cache[id(root)]["function"] == "root"
+
+
+class Nameless:
+    """A decorated endpoint that FastAPI takes, although it has no name."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__wrapped__ = function
+        self.__signature__ = inspect.signature(function)
+
+    async def __call__(self) -> int:
+        return 1
+
+
+async def test_what_has_no_name_is_left_to_fastapi_and_knows_nothing_of_others() -> None:
+    app = FastAPI()
+    endpoint = Nameless(lambda: 1)
+    app.add_api_route("/", endpoint, name="nameless")
+    routing._endpoint_context_cache[id(endpoint)] = {"function": "another"}
+
+    note_sources(app)
+
+    assert id(endpoint) not in routing._endpoint_context_cache
+    assert (await asked(app, "GET", "/")).json() == 1
 
 
 @pytest.mark.parametrize("app", [functools.partial(print), object()])
