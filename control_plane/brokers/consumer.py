@@ -224,7 +224,7 @@ class Subscription:
     # One entry.
 
     async def _process(self, held: HeldEntry) -> float | None:
-        """Have an entry handled; return how long that took, None where it was not handled."""
+        """Have an entry handled; return how long its handler took, None where it was not called."""
         if held.again and not await self._count_again(held):
             return None
         delivery = held.delivery
@@ -233,7 +233,10 @@ class Subscription:
             return None
         began_s = time.perf_counter()
         try:
-            await self._handle(delivery)
+            try:
+                await self._handle(delivery)
+            finally:
+                took_s = time.perf_counter() - began_s
         except Undeliverable as exc:
             await self._bury(held, exc.__cause__ or exc)
         except asyncio.CancelledError as exc:
@@ -246,7 +249,7 @@ class Subscription:
         else:
             self._done.append(delivery.entry.id)
             self._unacknowledged.set()
-        return time.perf_counter() - began_s
+        return took_s
 
     async def _refuse(self, held: HeldEntry) -> None:
         if held.delivery.entry.fields:

@@ -67,6 +67,8 @@ def _validator(arguments: type[BaseModel], name: str) -> Callable[[Any], Any]:
     field = arguments.model_fields[name]
     kind: Any = field.annotation
     is_model = isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__pydantic_complete__
-    alone = is_model and not (field.metadata or field.alias or field.validation_alias)
-    validate: Callable[[Any], Any] = (kind if alone else arguments).__pydantic_validator__.validate_python
-    return validate if alone else lambda payload: getattr(validate({name: payload}), name)
+    if is_model and not (field.metadata or field.alias or field.validation_alias):
+        alone: Callable[[Any], Any] = kind.__pydantic_validator__.validate_python
+        return alone
+    validate = arguments.__pydantic_validator__.validate_python
+    return lambda payload: getattr(validate({name: payload}), name)

@@ -136,25 +136,29 @@ class BusProducer(ProducerProto[PublishCommand]):
         transport, settings = self._transport, self._settings
         ends_s, left_s, pause_s = time.monotonic() + timeout_s, timeout_s, settings.publish_pause_s
         latest: BusError | None = None
-        while left_s > 0 or latest is None:
-            try:
-                return await transport.append(
-                    stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
-                )
-            except TimeoutError:
-                silent = f"no answer from the bus at {transport.url} within {timeout_s:g} s"
-                latest = latest or BusUnavailable(silent)
-                break
-            except (StreamFull, BusUnavailable) as exc:
-                latest = exc
-            left_s = max(ends_s - time.monotonic(), 0.0)
-            if isinstance(latest, StreamFull):
-                await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
-            else:
-                await asyncio.sleep(min(pause_s, left_s))
-            left_s = ends_s - time.monotonic()
-            pause_s = min(pause_s * 2, settings.publish_pause_max_s)
-        raise latest
+        try:
+            while left_s > 0 or latest is None:
+                try:
+                    return await transport.append(
+                        stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
+                    )
+                except TimeoutError as exc:
+                    if latest is not None and left_s <= settings.publish_pause_max_s:
+                        raise latest from exc  # there was little time to answer once more
+                    silent = f"no answer from the bus at {transport.url} within {timeout_s:g} s"
+                    raise BusUnavailable(silent) from exc
+                except (StreamFull, BusUnavailable) as exc:
+                    latest = exc
+                left_s = max(ends_s - time.monotonic(), 0.0)
+                if isinstance(latest, StreamFull):
+                    await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
+                else:
+                    await asyncio.sleep(min(pause_s, left_s))
+                left_s = ends_s - time.monotonic()
+                pause_s = min(pause_s * 2, settings.publish_pause_max_s)
+            raise latest
+        finally:
+            latest = None  # else it and this frame would keep each other, and the message, in memory
 
 
 def _iso(now_ms: int) -> str:

@@ -7,9 +7,10 @@ entry counts as its first delivery; taking it again counts nothing, `redeliver` 
 waited in a process that was killed has not been tried.
 Names are whole keys (`{app}:bus:{stream}`). Times are in seconds.
 
-Every method raises `BusUnavailable` (E4001) when the bus does not answer and `BusError` (E4002, E4003)
-when it refuses; those that name a group raise `GroupMissing` when it is not there, except `ack` and
-`dead_letter`, for which a group that is gone has nothing left to acknowledge.
+Every method raises `BusUnavailable` (E4001) when the bus does not answer (`append` has a time limit of its
+own besides) and `BusError` (E4002, E4003) when it refuses; those that name a group raise `GroupMissing` when
+it is not there, except `ack` and `dead_letter`, for which a group that is gone has nothing left to
+acknowledge.
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ class Anchor:
         self._wakeup, self._waker = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._door = Door(listener, self._selector, self)
+        # In any case: a nursery forks its first image as it is made, and that calls `_release`.
         self._nursery: Nursery | Interpreters = Interpreters(self, self._entry)
         if forks:
             self._nursery = Nursery(self, self._selector, options.preload)
@@ -381,7 +382,12 @@ class Anchor:
             return
         self._unclaimed.clear()
         known = {host.pid for host in self._hosts.values()} | self._bus_pids() | self._nursery.pids
-        for pid in children.child_pids() - known:
+        try:
+            orphans = children.child_pids() - known
+        except OSError:  # no file is left to look with
+            self._sweep_in(SWEEP_DELAY_S)
+            return
+        for pid in orphans:
             log.info("orphan.killed", extra={"orphan": pid})
             children.kill(pid)
 

@@ -316,11 +316,15 @@ def child_pids() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
 
-def _children_at_a_glance() -> set[int]:
-    """Return the same without a look at every process (Linux).
+def _has_no_children() -> bool:
+    try:
+        return not _children_at_a_glance()
+    except OSError:  # not on Linux, or a thread has just ended
+        return False
 
-    One may be missed while another thread reaps.
-    """
+
+def _children_at_a_glance() -> set[int]:
+    """Return the same without a look at every process (Linux); while some are reaped, perhaps not all."""
     pids: set[int] = set()
     for thread in os.listdir(_THREADS):
         with open(f"{_THREADS}/{thread}/children", "rb") as children:
@@ -331,10 +335,7 @@ def _children_at_a_glance() -> set[int]:
 @contextlib.contextmanager
 def leaving_nothing() -> Iterator[None]:
     """End whatever this process starts in the block, in sessions of their own too."""
-    try:
-        before = _children_at_a_glance()
-    except OSError:  # not on Linux, or a thread has just ended
-        before = child_pids()
+    before = set() if _has_no_children() else child_pids()
     adopt_orphans()
     try:
         yield

@@ -111,6 +111,7 @@ class Commands:
     async def _answer(self, command: Command) -> None:
         refusal = await self._carry_out(command)
         if refusal is not None:
+            self._obeyed.pop(command.command_id, None)
             self._refuse(command, refusal)
             return
         self._announcer.announce(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import stat
@@ -98,6 +99,27 @@ class TestHosts:
             await eventually(lambda: gone(grandchild))
             left = {anchor.pid, *(image.pid for image in anchor.images())}
             await eventually(lambda: {process.pid for process in processes_in(anchor.runtime)} == left)
+
+    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    async def test_an_anchor_that_can_open_no_file_goes_on(self, method: str) -> None:
+        with anchored(env={"CTL_START_METHOD": method}) as anchor:
+            client = await anchor.connect()
+            await client.spawn(anchor.spec("one"))
+            await anchor.said("one")
+            usual = resource.prlimit(anchor.pid, resource.RLIMIT_NOFILE)
+            taken = {int(number) for number in os.listdir(f"/proc/{anchor.pid}/fd")}
+            none_free = min(set(range(len(taken) + 1)) - taken)
+            resource.prlimit(anchor.pid, resource.RLIMIT_NOFILE, (none_free, usual[1]))
+
+            if method == "spawn":  # else an image makes hosts, and has files of its own
+                with pytest.raises(LaunchError, match="E2009"):
+                    await client.spawn(anchor.spec("two"))
+            await client.signal("one", signal.SIGKILL)
+            assert isinstance(await next_event(client), HostGone)
+
+            resource.prlimit(anchor.pid, resource.RLIMIT_NOFILE, usual)
+            await client.spawn(anchor.spec("two"))
+            await anchor.said("two")
 
     @pytest.mark.parametrize("method", ["fork", "spawn"])
     async def test_what_a_host_started_stays_when_its_neighbour_ends(self, method: str) -> None:

@@ -42,6 +42,14 @@ class TestRoom:
         handled_in(held, 1.0)
         assert await held.wait_for_room() == 1
 
+    async def test_what_no_handler_was_called_for_says_nothing_of_handlers(self) -> None:
+        held = Held(1, DeliverySettings(ahead_s=0.05, ahead_max=64))
+        handled_in(held, 0.005)
+        held.add(deliveries("0-2"), again=True)
+        assert held.take() is not None
+        held.worked(None)
+        assert await held.wait_for_room() == 11
+
     async def test_opens_when_something_is_let_go(self) -> None:
         held = Held(1, DeliverySettings(held_max=1))
         held.add(deliveries("1-0"), again=False)
