@@ -22,7 +22,6 @@ from components.gateway.request import (
     late,
 )
 from components.gateway.upstream import Connection, Connections
-from components.gateway.websocket import relay_websocket
 from contracts.component import Endpoint
 from contracts.errors import ConnectionBroken
 from contracts.problems import REFUSED, not_ready
@@ -49,6 +48,8 @@ class RemoteReplica:
             ConnectionBroken: the answer had begun and broke off.
         """
         if request.scope["type"] == "websocket":
+            from components.gateway.websocket import relay_websocket  # with the first of them
+
             await relay_websocket(self._address, request)
             return
         await self._while_client_stays(request)

@@ -7,7 +7,9 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.api.app import create_app, guarded
 from control_plane.api.controller import Controller
@@ -43,7 +45,7 @@ class Doors:
 @contextlib.asynccontextmanager
 async def serving(controller: Controller, runtime: RuntimeDir, doors: Doors) -> AsyncIterator[None]:
     """Serve the API on `control.sock` (mode 0600) and over TCP."""
-    app = create_app(controller, logs=runtime.logs)
+    app = _OnDemand(lambda: create_app(controller, logs=runtime.logs))
     behind = ((doors.owner, app), (doors.tcp, guarded(app, controller, token=_token(runtime))))
     servers = [HttpServer(each, sock=door, close_socket=False) for door, each in behind]
     for server in servers:
@@ -52,6 +54,20 @@ async def serving(controller: Controller, runtime: RuntimeDir, doors: Doors) -> 
         yield
     finally:
         await asyncio.gather(*(server.stop(grace_s=CLOSE_GRACE_S) for server in servers))
+
+
+class _OnDemand:
+    """An application that is made when somebody asks it: while a launch is under way, few do."""
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the application."""
+        if self._app is None:
+            self._app = self._make()
+        await self._app(scope, receive, send)
 
 
 def _owner_only(runtime: RuntimeDir) -> socket.socket:

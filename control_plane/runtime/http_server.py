@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from contracts.component import AsgiApp, Receive, Scope, Send
 from contracts.errors import ConnectionBroken
 from control_plane.runtime.exchanges import ConnectionClosing, Exchange
-from control_plane.runtime.http_connections import Connection, ServerConnections, WebSocket
+from control_plane.runtime.http_connections import Connection, ServerConnections
 
 log = logging.getLogger("coplane.http")
 
@@ -47,7 +47,7 @@ class HttpServer:
             self._serve,
             interface="asgi3",
             http="httptools",
-            ws=WebSocket,
+            ws=_websocket,  # type: ignore[arg-type]  # whatever makes a protocol does
             lifespan="off",
             log_config=None,
             log_level="critical",  # what goes wrong is logged here, once
@@ -112,6 +112,13 @@ class HttpServer:
             if exchange.given_up:
                 # Below the proxy middleware, `send` is a method of who holds the connection.
                 send.__self__.transport.abort()  # type: ignore[attr-defined]
+
+
+def _websocket(**options: Any) -> asyncio.Protocol:
+    # Few backends have any, and what they take is a thirtieth of all that is imported for a start.
+    from control_plane.runtime.websocket_connections import WebSocket
+
+    return WebSocket(**options)
 
 
 async def _listen(sock: socket.socket, connect: Any) -> asyncio.Server:

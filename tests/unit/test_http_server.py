@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from contracts.errors import ConnectionBroken
-from control_plane.runtime import exchanges, http_connections
+from control_plane.runtime import exchanges, websocket_connections
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.mounts import Guard
 from tests.support.gateway_stage import tcp_socket, unix_socket
@@ -299,7 +299,7 @@ async def test_a_websocket_whose_client_is_sending_is_closed_properly() -> None:
 async def test_a_websocket_whose_application_sleeps_is_closed_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_connections, "FAREWELL_S", 0.05)
+    monkeypatch.setattr(websocket_connections, "FAREWELL_S", 0.05)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})

@@ -38,7 +38,6 @@ BASE_MODULES = (
     "pydantic.v1",  # with the first route: FastAPI asks of each annotation whether it is of that kind
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.httptools_impl",
-    "uvicorn.protocols.websockets.websockets_sansio_impl",
     "uvloop",
 )
 # What only hosts need: imported in an image, while Valkey and the control plane start.
