@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import random
 import sys
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 
-# The correlation id and the trace of the message that is being handled; empty where there is none.
-_current: ContextVar[tuple[str, str]] = ContextVar("coplane_correlation", default=("", ""))
+# The correlation id and the `traceparent` of the message that is being handled; empty where there is none.
+handled: ContextVar[tuple[str, str]] = ContextVar("coplane_correlation", default=("", ""))
 
 
 # Of our own, since users seed the common one; the system's costs a call into the kernel for each id.
@@ -26,18 +26,8 @@ def new_id() -> str:
 
 def current() -> tuple[str, str]:
     """Return the correlation id and the `traceparent` of what is published here, as far as there are any."""
-    correlation_id, traceparent = _current.get()
+    correlation_id, traceparent = handled.get()
     return correlation_id, _active_span() or traceparent
-
-
-def begin(correlation_id: str, traceparent: str) -> Token[tuple[str, str]]:
-    """Tie what is published from here on to a message; `end` takes what this returns."""
-    return _current.set((correlation_id, traceparent))
-
-
-def end(token: Token[tuple[str, str]]) -> None:
-    """Tie it to what it was tied to before."""
-    _current.reset(token)
 
 
 def _active_span() -> str:

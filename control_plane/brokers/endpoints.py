@@ -29,8 +29,9 @@ from faststream.message import AckStatus, StreamMessage
 from faststream.middlewares import AckPolicy
 from faststream.response import PublishCommand
 
-from control_plane.brokers import correlation, wire
+from control_plane.brokers import wire
 from control_plane.brokers.consumer import DrainReport, Failure, Route, Subscription
+from control_plane.brokers.correlation import handled
 from control_plane.brokers.errors import Undeliverable
 from control_plane.brokers.messages import Received, decode_message, parse_message
 from control_plane.brokers.plain import PlainCall, plain_call
@@ -154,7 +155,7 @@ class BusSubscriber(SubscriberUsecase[Received]):
         """Run the handler; return to acknowledge, raise to retry, raise `Undeliverable` to give up."""
         entry, raw = delivery.entry, None
         fields = entry.fields
-        token = correlation.begin(fields.get("correlation_id") or entry.id, fields.get("traceparent", ""))
+        token = handled.set((fields.get("correlation_id") or entry.id, fields.get("traceparent", "")))
         try:
             if self._plain is not None:
                 await self._plain(wire.decode(fields))
@@ -175,7 +176,7 @@ class BusSubscriber(SubscriberUsecase[Received]):
             if raw is None or raw.decided is not AckStatus.ACKED:
                 raise
         finally:
-            correlation.end(token)
+            handled.reset(token)
         if raw is None:
             return
         if raw.decided is AckStatus.NACKED:

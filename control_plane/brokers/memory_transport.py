@@ -90,13 +90,16 @@ class MemoryTransport:
             log.forget_abandoned(self._now_s() - self._abandoned_s)
             if behind := log.make_room(max_len, keep):
                 raise stream_full(stream, max_len, behind=behind)
-        return self._append(stream, log, fields)
+        entry_id = log.append(fields)
+        self._wake(stream)
+        return entry_id
 
     async def append_log(self, stream: str, fields: Fields, *, max_len: int) -> str:
         """Append to a log of the last `max_len` entries; return the id."""
         log = self._stream(stream)
-        entry_id = self._append(stream, log, fields)
+        entry_id = log.append(fields)
         log.trim(max_len)
+        self._wake(stream)
         return entry_id
 
     async def wait_for_room(self, stream: str, *, timeout_s: float) -> None:
@@ -248,13 +251,14 @@ class MemoryTransport:
             log = self._streams[stream] = MemoryStream()
         return log
 
-    def _append(self, stream: str, log: MemoryStream, fields: Fields) -> str:
-        entry_id = log.append(fields)
-        for readers in self._readers.get(stream, _NOBODY).values():
-            readers.wake_one()
-        for event in self._tailers.get(stream, ()):
-            event.set()
-        return entry_id
+    def _wake(self, stream: str) -> None:
+        """Wake those who wait for an entry."""
+        if stream in self._readers:
+            for readers in self._readers[stream].values():
+                readers.wake_one()
+        if stream in self._tailers:
+            for event in self._tailers[stream]:
+                event.set()
 
     def _find(self, stream: str, group: str) -> Group | None:
         log = self._streams.get(stream)

@@ -14,23 +14,23 @@ def test_outside_of_a_handler_there_is_nothing_to_inherit() -> None:
 
 
 def test_inside_of_a_handler_it_is_that_of_the_message() -> None:
-    first = correlation.begin("c-1", TRACE)
+    first = correlation.handled.set(("c-1", TRACE))
     assert correlation.current() == ("c-1", TRACE)
-    second = correlation.begin("c-2", "")
+    second = correlation.handled.set(("c-2", ""))
     assert correlation.current() == ("c-2", "")
-    correlation.end(second)
+    correlation.handled.reset(second)
     assert correlation.current() == ("c-1", TRACE)
-    correlation.end(first)
+    correlation.handled.reset(first)
     assert correlation.current() == ("", "")
 
 
 def test_an_active_span_wins_over_the_messages_trace() -> None:
     span = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
-    handled = correlation.begin("c-1", TRACE)
+    handled = correlation.handled.set(("c-1", TRACE))
     with use_span(NonRecordingSpan(span)):
         assert correlation.current() == ("c-1", f"00-{0xABC:032x}-{0xDEF:016x}-01")
     assert correlation.current() == ("c-1", TRACE)
-    correlation.end(handled)
+    correlation.handled.reset(handled)
 
 
 def test_ids_differ() -> None:
