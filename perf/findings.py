@@ -16,11 +16,11 @@ _FINDINGS = {
         "fork shares each page until it is written to. The control plane takes 50 ms meanwhile."
     ),
     ("memory_mb", "multi"): (
-        "A host has 14.7 MB of its own, and next to nothing of that is new: 3,660 pages of the image were "
+        "A host has 14.4 MB of its own, and next to nothing of that is new: 3,580 pages of the image were "
         "written to. A third of them hold what they held before, since a reference count went up and down "
         "again; a quarter differ in one word. By what was touched first: code 25%, strings 21%, functions "
-        "9%, types 8%, tuples 6% (Python 3.11 has no objects without a count). The control plane has 28 "
-        "MB, the anchor 18, its image 15, Valkey 5. Tried and not kept: copying the code that hosts run "
+        "9%, types 8%, tuples 6% (Python 3.11 has no objects without a count). The control plane has 25 "
+        "MB, the anchor 17, its image 14, Valkey 5. Tried and not kept: copying the code that hosts run "
         "to pages of its own (1.7 MB less a host, 25 ms more at the start), making the names that hosts "
         "use before all others (0.1), filling the holes in the allocator's pools before the fork "
         "(nothing), a host's whole start rehearsed in the image (0.5 less a host, 2 more once)."
@@ -40,7 +40,7 @@ _FINDINGS = {
     ("memory_per_s", "coplane"): (
         "Of 9.3 µs a message, 4.5 go to publishing it and 4.8 to its delivery; 2 of all are JSON and "
         "validation, and 2 are the stream in memory. Our path over Redis, with which this goal compares, "
-        "takes 28: what is asked at the same time is sent in one piece, packed and parsed in C, and the "
+        "takes 26: what is asked at the same time is sent in one piece, packed and parsed in C, and the "
         "server works on the other core."
     ),
     ("redis_p50_us", "coplane"): (
