@@ -59,9 +59,6 @@ class _Waiters:
             self.wake_one()
 
 
-_NOBODY: Mapping[str, _Waiters] = {}
-
-
 class MemoryTransport:
     """A `StreamTransport` in this process."""
 
@@ -240,7 +237,7 @@ class MemoryTransport:
     def delete(self, stream: str) -> None:
         """Delete a stream and its groups, as DEL does."""
         del self._streams[stream]
-        for readers in self._readers.get(stream, _NOBODY).values():
+        for readers in self._readers.get(stream, {}).values():
             readers.wake_all()
 
     # How it works.

@@ -317,19 +317,11 @@ def child_pids() -> set[int]:
 
 
 def _has_no_children() -> bool:
+    """Tell so without a look at every process; False where the system has no list of them (Linux has)."""
     try:
-        return not _children_at_a_glance()
-    except OSError:  # not on Linux, or a thread has just ended
+        return not any(Path(_THREADS, thread, "children").read_bytes() for thread in os.listdir(_THREADS))
+    except OSError:  # another system, or a thread has just ended
         return False
-
-
-def _children_at_a_glance() -> set[int]:
-    """Return the same without a look at every process (Linux); while some are reaped, perhaps not all."""
-    pids: set[int] = set()
-    for thread in os.listdir(_THREADS):
-        with open(f"{_THREADS}/{thread}/children", "rb") as children:
-            pids.update(map(int, children.read().split()))
-    return pids
 
 
 @contextlib.contextmanager
