@@ -1,9 +1,10 @@
 """Who leads: one control plane for each application on one bus, by a lease.
 
-The lease is on the bus, since two launches in two folders share nothing else. Its token is kept in the
-runtime folder too: whoever holds that folder's lock knows that the one before is dead, and takes the lease
-over without waiting for its end. A leader that was paused past its lease is certain of nothing until it
-has renewed it; where somebody else leads by then, it gives up.
+The lease is on the bus, since two launches in two folders share nothing else. It is held in the name of the
+runtime folder, which is noted there before anybody asks for the lease: whoever holds that folder's lock knows
+that the one before is dead, and takes the lease over without waiting for its end, at whatever moment the one
+before died. A leader that was paused past its lease is certain of nothing until it has renewed it; where
+somebody else leads by then, it gives up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +30,7 @@ TTL_S: Final = 10.0
 
 
 class Leadership:
-    """The lease of one launch. `folder` is its runtime folder, `file` holds the token of the last lease."""
+    """The lease of one launch. `folder` is its runtime folder, `file` holds the name in which it leads."""
 
     def __init__(self, app: str, leases: LeaseTable, state: SharedState, *, folder: Path, file: Path) -> None:
         self._app = app
@@ -36,6 +38,7 @@ class Leadership:
         self._state = state
         self._folder = folder
         self._file = file
+        self._holder = ""
         self._token = 0
         self._certain_until_s = 0.0
         self._one_at_a_time = asyncio.Lock()
@@ -52,8 +55,7 @@ class Leadership:
             LaunchError: another control plane leads the application on this bus (E2013).
             BusError: the bus does not answer.
         """
-        if previous := _read_token(self._file):
-            await self._leases.release(Lease(LEASE, previous, TTL_S))
+        self._holder = _noted(self._file) or _note(self._file, secrets.token_hex(8))
         if not await self._grant():
             raise await self._refusal()
         who = {"folder": str(self._folder), "pid": os.getpid(), "host": os.uname().nodename}
@@ -88,25 +90,15 @@ class Leadership:
     async def give_up(self) -> None:
         """Give the lease back, so that the next launch need not wait for its end."""
         self._certain_until_s = 0.0
-        with suppress(BusError):  # unreachable: then the next launch here gives it back
+        with suppress(BusError):  # unreachable: then the next launch here takes it over
             await self._leases.release(Lease(LEASE, self._token, TTL_S))
-            self._file.unlink(missing_ok=True)
 
     async def _grant(self) -> bool:
         asked_s = clock.now_s()
-        grant = await self._leases.grant(LEASE, TTL_S)
+        grant = await self._leases.grant(LEASE, TTL_S, self._holder)
         if grant.token:
             self._token, self._certain_until_s = grant.token, asked_s + TTL_S
-            self._write_token()
         return bool(grant.token)
-
-    def _write_token(self) -> None:
-        written = self._file.with_suffix(".new")
-        try:
-            written.write_text(f"{self._token}\n")
-            written.replace(self._file)
-        except OSError as exc:  # a full disk: then the next launch here waits until the lease runs out
-            log.warning("lease.not_noted", extra={"error": str(exc)})
 
     async def _refusal(self) -> LaunchError:
         leader: Any = None
@@ -120,10 +112,20 @@ class Leadership:
         )
 
 
-def _read_token(file: Path) -> int:
+def _noted(file: Path) -> str:
     with suppress(OSError, ValueError):
-        return int(file.read_text())
-    return 0
+        return file.read_text().strip()
+    return ""
+
+
+def _note(file: Path, holder: str) -> str:
+    written = file.with_suffix(".new")
+    try:
+        written.write_text(f"{holder}\n")
+        written.replace(file)
+    except OSError as exc:  # a full disk: then the next launch here waits until the lease runs out
+        log.warning("lease.not_noted", extra={"error": str(exc)})
+    return holder
 
 
 def _description(leader: Any) -> str:

@@ -92,7 +92,7 @@ class RuntimeDir(NamedTuple):
 
     @property
     def leader(self) -> Path:
-        """The file with the token of the leader's lease; one that is left belongs to a dead launch."""
+        """The file with the name in which launches of this folder hold the leader's lease."""
         return self.home / "leader"
 
     @property

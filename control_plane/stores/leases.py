@@ -32,9 +32,12 @@ class Grant:
 
 
 class LeaseTable(Protocol):
-    """What a store does for leases."""
+    """What a store does for leases.
 
-    async def grant(self, name: str, ttl_s: float) -> Grant: ...
+    Who says in whose name it asks is granted what is held in that name: its holder is known to be dead.
+    """
+
+    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant: ...
 
     async def renew(self, lease: Lease) -> bool: ...
 

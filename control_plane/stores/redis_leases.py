@@ -1,6 +1,6 @@
 """Leases and recorded results in Redis; see `leases.OnceTable`.
 
-A lease is a hash of `token` and `until_ms` by the server's clock: clocks of holders do not matter.
+A lease is a hash of `token`, `holder`, and `until_ms` by the server's clock: clocks of holders do not matter.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class RedisLeases:
     def follow(self, prefix: str) -> AbstractAsyncContextManager[Mailbox]:
         return self._feed.follow(prefix)
 
-    async def grant(self, name: str, ttl_s: float) -> Grant:
-        token, left_ms = await self._link.run(scripts.GRANT, [LEASE + name], ttl_ms(ttl_s), REMEMBER_MS)
+    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant:
+        args = (ttl_ms(ttl_s), REMEMBER_MS, holder)
+        token, left_ms = await self._link.run(scripts.GRANT, [LEASE + name], *args)
         return Grant(token, (left_ms + 1) / 1000)
 
     async def renew(self, lease: Lease) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from contracts.state import Lease
@@ -93,6 +93,7 @@ class ExpiringTable:
 class _Holding:
     token: int
     expires_at: float
+    holder: str
 
 
 class MemoryLeases:
@@ -104,19 +105,19 @@ class MemoryLeases:
         self._held: dict[str, _Holding] = {}
         self._results = ExpiringTable(on_change=lambda key: None)
 
-    async def grant(self, name: str, ttl_s: float) -> Grant:
+    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant:
         now = asyncio.get_running_loop().time()
         holding = self._held.get(name)
-        if holding and holding.expires_at > now:
+        if holding and holding.expires_at > now and not (holder and holding.holder == holder):
             return Grant(0, holding.expires_at - now)
-        self._held[name] = _Holding(next(self._tokens), now + ttl_s)
+        self._held[name] = _Holding(next(self._tokens), now + ttl_s, holder)
         return Grant(self._held[name].token)
 
     async def renew(self, lease: Lease) -> bool:
         if not self._is_held(lease):
             return False
         expires_at = asyncio.get_running_loop().time() + lease.ttl_s
-        self._held[lease.name] = _Holding(lease.token, expires_at)
+        self._held[lease.name] = replace(self._held[lease.name], expires_at=expires_at)
         return True
 
     async def release(self, lease: Lease) -> None:

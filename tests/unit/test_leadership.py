@@ -23,11 +23,15 @@ class Bus(MemoryState):
     def __init__(self) -> None:
         super().__init__("novel")
         self.away = False
+        self.forgets_to_reply = False
         self.kept, self.leases = self.leases, self  # type: ignore[assignment]
 
-    async def grant(self, name: str, ttl_s: float) -> Grant:
+    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant:
         self._answer()
-        return await self.kept.grant(name, ttl_s)
+        grant = await self.kept.grant(name, ttl_s, holder)
+        if self.forgets_to_reply:
+            raise BusError("no reply")
+        return grant
 
     async def renew(self, lease: Lease) -> bool:
         self._answer()
@@ -71,6 +75,36 @@ async def test_the_next_launch_of_the_same_folder_takes_over_from_a_killed_one_a
     after = launch(bus, tmp_path)
     await after.take()
     assert after.is_certain
+
+
+@pytest.mark.parametrize("renewing", [False, True])
+async def test_a_lease_whose_grant_never_reached_its_holder_is_taken_by_the_next_launch_of_the_folder(
+    bus: Bus, tmp_path: Path, renewing: bool
+) -> None:
+    killed = launch(bus, tmp_path)
+    if renewing:
+        await killed.take()
+        await bus.kept.release(Lease(LEASE, killed._token, TTL_S))  # as if the bus had been emptied
+    bus.forgets_to_reply = True
+    with pytest.raises(BusError):
+        await (killed.confirm() if renewing else killed.take())
+    bus.forgets_to_reply = False
+    after = launch(bus, tmp_path)
+    await after.take()
+    assert after.is_certain
+    await after.confirm()
+
+
+async def test_a_leader_to_whom_a_grant_was_not_told_asks_again(bus: Bus, tmp_path: Path) -> None:
+    leader = launch(bus, tmp_path)
+    await leader.take()
+    await bus.kept.release(Lease(LEASE, leader._token, TTL_S))
+    bus.forgets_to_reply = True
+    with pytest.raises(BusError):
+        await leader.confirm()
+    bus.forgets_to_reply = False
+    await leader.confirm()
+    assert leader.is_certain
 
 
 async def test_who_stops_in_good_order_leaves_the_lease_to_anybody(bus: Bus, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from contracts.state import LeaseLost, SharedState
+from contracts.state import Lease, LeaseLost, SharedState
+from control_plane.stores import MemoryState, RedisState
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +30,29 @@ async def test_tokens_grow_with_every_grant(state: SharedState, other: SharedSta
         async with store.lease("name", ttl_s=10) as lease:
             tokens.append(lease.token)
     assert tokens == sorted(set(tokens))
+
+
+async def test_a_lease_is_granted_anew_in_the_name_in_which_it_is_held_and_in_no_other(
+    state: MemoryState | RedisState, other: MemoryState | RedisState
+) -> None:
+    first = await state.leases.grant("name", 60, "holder")
+    for refused in ("another", ""):
+        grant = await other.leases.grant("name", 60, refused)
+        assert not grant.token
+        assert grant.retry_in_s > 50
+    second = await other.leases.grant("name", 60, "holder")
+    assert second.token > first.token
+    assert not await state.leases.renew(Lease("name", first.token, 60))
+    assert await other.leases.renew(Lease("name", second.token, 60))
+    assert (await state.leases.grant("name", 60, "holder")).token > second.token  # a renewal keeps the name
+
+
+async def test_a_lease_that_is_held_in_no_name_is_granted_to_nobody_else(
+    state: MemoryState | RedisState, other: MemoryState | RedisState
+) -> None:
+    await state.leases.grant("name", 60)
+    assert not (await other.leases.grant("name", 60)).token
+    assert not (await other.leases.grant("name", 60, "holder")).token
 
 
 async def test_a_released_lease_goes_to_a_waiter_at_once(state: SharedState, other: SharedState) -> None:
