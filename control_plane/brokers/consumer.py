@@ -17,8 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -26,7 +25,7 @@ from typing import TypeVar
 from contracts.errors import BusError
 from control_plane.brokers.dead_letters import dead_letter_fields
 from control_plane.brokers.errors import BusUnavailable, GroupMissing, Undeliverable
-from control_plane.brokers.held import Held, HeldEntry
+from control_plane.brokers.held import Held
 from control_plane.brokers.settings import DeliverySettings
 from control_plane.brokers.transport import Delivery, StreamTransport
 
@@ -98,7 +97,7 @@ class Subscription:
         self._finished = 0
         self._reader: asyncio.Task[None] | None = None
         self._held = Held(route.concurrency, settings)
-        self._done: deque[str] = deque()
+        self._done: list[str] = []
         self._unacknowledged = asyncio.Event()
         self._recovering = True
         self._claim_due_s = 0.0
@@ -190,10 +189,10 @@ class Subscription:
 
     async def _work(self) -> None:
         while True:
-            held = self._held.take() or await self._held.next()
+            delivery = self._held.take() or await self._held.next()
             took_s = None
             try:
-                took_s = await self._process(held)
+                took_s = await self._process(delivery)
             finally:
                 self._held.worked(took_s)
 
@@ -201,12 +200,10 @@ class Subscription:
         route = self._route
         while True:
             await self._unacknowledged.wait()
-            while self._done:
-                ids = [self._done[i] for i in range(min(len(self._done), ACKS_AT_ONCE))]
+            while ids := self._done[:ACKS_AT_ONCE]:
+                del self._done[:ACKS_AT_ONCE]
                 await self._until_answered(partial(self._transport.ack, route.stream, route.group, ids))
-                for _ in ids:
-                    self._done.popleft()
-                self._settled(*ids)
+                self._settled(ids)
             self._unacknowledged.clear()
 
     async def _renew(self) -> None:
@@ -223,13 +220,13 @@ class Subscription:
 
     # One entry.
 
-    async def _process(self, held: HeldEntry) -> float | None:
+    async def _process(self, delivery: Delivery) -> float | None:
         """Have an entry handled; return how long its handler took, None where it was not called."""
-        if held.again and not await self._count_again(held):
+        entry = delivery.entry
+        if self._held.is_again(entry.id) and not await self._count_again(delivery):
             return None
-        delivery = held.delivery
-        if not delivery.entry.fields or delivery.deliveries > self._route.max_deliveries:
-            await self._refuse(held)
+        if not entry.fields or delivery.deliveries > self._route.max_deliveries:
+            await self._refuse(delivery)
             return None
         began_s = time.perf_counter()
         try:
@@ -238,51 +235,51 @@ class Subscription:
             finally:
                 took_s = time.perf_counter() - began_s
         except Undeliverable as exc:
-            await self._bury(held, exc.__cause__ or exc)
+            await self._bury(delivery, exc.__cause__ or exc)
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            await self._failed(held, exc)  # raised by the handler itself; nobody cancelled it
+            await self._failed(delivery, exc)  # raised by the handler itself; nobody cancelled it
         except (Exception, SystemExit) as exc:
-            await self._failed(held, exc)
+            await self._failed(delivery, exc)
         else:
-            self._done.append(delivery.entry.id)
+            self._done.append(entry.id)
             self._unacknowledged.set()
         return took_s
 
-    async def _refuse(self, held: HeldEntry) -> None:
-        if held.delivery.entry.fields:
+    async def _refuse(self, delivery: Delivery) -> None:
+        if delivery.entry.fields:
             why = f"its consumer ended {self._route.max_deliveries} times while handling it"
         else:
             why = "the entry was deleted before it was handled"
-        await self._bury(held, Undeliverable(why))
+        await self._bury(delivery, Undeliverable(why))
 
-    async def _failed(self, held: HeldEntry, error: BaseException) -> None:
-        if held.delivery.deliveries >= self._route.max_deliveries:
-            await self._bury(held, error)
+    async def _failed(self, delivery: Delivery, error: BaseException) -> None:
+        if delivery.deliveries >= self._route.max_deliveries:
+            await self._bury(delivery, error)
             return
-        pause_s = self._settings.retry_pause_s(held.delivery.deliveries)
-        self._report(held, error, pause_s)
+        pause_s = self._settings.retry_pause_s(delivery.deliveries)
+        self._report(delivery, error, pause_s)
         if self._draining:
-            self._held.let_go(held.delivery.entry.id)
+            self._held.let_go([delivery.entry.id])
         else:
-            self._held.retry_later(held, pause_s)
+            self._held.retry_later(delivery, pause_s)
 
-    async def _count_again(self, held: HeldEntry) -> bool:
-        route, entry = self._route, held.delivery.entry
+    async def _count_again(self, delivery: Delivery) -> bool:
+        route, entry = self._route, delivery.entry
         count = await self._until_answered(
             lambda: self._transport.redeliver(route.stream, route.group, route.consumer, entry.id)
         )
         if not count:
-            self._held.let_go(entry.id)  # another consumer has it by now, or the group is gone
+            self._held.let_go([entry.id])  # another consumer has it by now, or the group is gone
             return False
-        held.delivery = Delivery(entry, count)
+        delivery.deliveries = count
         return True
 
-    async def _bury(self, held: HeldEntry, error: BaseException) -> None:
-        route, delivery = self._route, held.delivery
-        self._report(held, error, None)
+    async def _bury(self, delivery: Delivery, error: BaseException) -> None:
+        route = self._route
+        self._report(delivery, error, None)
         fields = dead_letter_fields(delivery, error, stream=route.stream, group=route.group)
         await self._until_answered(
             lambda: self._transport.dead_letter(
@@ -294,11 +291,11 @@ class Subscription:
                 max_len=self._settings.dead_max_len,
             )
         )
-        self._settled(delivery.entry.id)
+        self._settled([delivery.entry.id])
 
-    def _settled(self, *entry_ids: str) -> None:
+    def _settled(self, entry_ids: Collection[str]) -> None:
         self._finished += len(entry_ids)
-        self._held.let_go(*entry_ids)
+        self._held.let_go(entry_ids)
 
     def _begin_anew(self) -> None:
         self._held = Held(self._route.concurrency, self._settings)
@@ -373,8 +370,7 @@ class Subscription:
 
     # What it says.
 
-    def _report(self, held: HeldEntry, error: BaseException, retry_in_s: float | None) -> None:
-        delivery = held.delivery
+    def _report(self, delivery: Delivery, error: BaseException, retry_in_s: float | None) -> None:
         self._on_failure(
             Failure(
                 self._route.stream,

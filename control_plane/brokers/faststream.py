@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from fast_depends.dependencies import Dependant
@@ -137,7 +137,7 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         """Return the stream and the consumer group of each subscriber, sorted."""
         return tuple(sorted((each.stream, each.group) for each in self._bus_subscribers()))
 
-    async def publish(
+    def publish(
         self,
         message: Any,
         stream: str,
@@ -145,7 +145,7 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
         correlation_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,
-    ) -> str:
+    ) -> Coroutine[Any, Any, str]:
         """Append a message to a stream and return its id.
 
         Args:
@@ -159,14 +159,13 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
             BusError: the stream stayed full (E4004), or the bus away (E4001), for `timeout_s`.
         """
         if not self._own_config.broker_middlewares:
-            return await self._bus_producer.append(
+            return self._bus_producer.append(
                 message, stream, correlation_id=correlation_id, headers=headers, timeout_s=timeout_s
             )
         command = BusCommand(
             message, stream, correlation_id=correlation_id, headers=headers, timeout_s=timeout_s
         )
-        entry_id: str = await self._basic_publish(command, producer=self._bus_producer)
-        return entry_id
+        return self._basic_publish(command, producer=self._bus_producer)
 
     async def request(self, message: Any, queue: str, /, timeout: float = 0.5) -> Any:
         """Refuse: a stream has no answer."""

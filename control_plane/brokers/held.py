@@ -8,21 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from control_plane.brokers.settings import DeliverySettings
 from control_plane.brokers.transport import Delivery
 
 SMOOTHING = 0.2
-
-
-@dataclass(slots=True, eq=False)
-class HeldEntry:
-    """One held entry; `again` unless this is its first delivery, `retry` while it waits for the next."""
-
-    delivery: Delivery
-    again: bool = False
-    retry: asyncio.TimerHandle | None = None
 
 
 class Held:
@@ -31,8 +22,10 @@ class Held:
     def __init__(self, concurrency: int, settings: DeliverySettings) -> None:
         self._concurrency = concurrency
         self._settings = settings
-        self._entries: dict[str, HeldEntry] = {}
-        self._ready: deque[HeldEntry] = deque()
+        self._ids: set[str] = set()
+        self._ready: deque[Delivery] = deque()
+        self._again: set[str] = set()
+        self._retries: dict[str, asyncio.TimerHandle] = {}
         self._working = 0
         self._mean_s: float | None = None
         self._more = asyncio.Event()
@@ -40,37 +33,44 @@ class Held:
         self._fewer = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._ids)
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all held entries."""
-        return tuple(self._entries)
+        return tuple(self._ids)
 
     def add(self, taken: list[Delivery], *, again: bool) -> None:
         """Queue what was taken from the stream; what is held already is not queued twice."""
         for delivery in taken:
-            if delivery.entry.id not in self._entries:
-                entry = self._entries[delivery.entry.id] = HeldEntry(delivery, again)
-                self._ready.append(entry)
+            entry_id = delivery.entry.id
+            if entry_id not in self._ids:
+                self._ids.add(entry_id)
+                self._ready.append(delivery)
+                if again:
+                    self._again.add(entry_id)
         if self._ready:
             self._more.set()
-        if self._entries:
+        if self._ids:
             self._some.set()
 
-    def take(self) -> HeldEntry | None:
+    def take(self) -> Delivery | None:
         """Return the next entry, if there is one; its worker counts as busy until `worked`."""
         if not self._ready:
             return None
         self._working += 1
         return self._ready.popleft()
 
-    async def next(self) -> HeldEntry:
+    async def next(self) -> Delivery:
         """Wait for the next entry, and return it likewise."""
-        while (entry := self.take()) is None:
+        while (delivery := self.take()) is None:
             self._more.clear()
             await self._more.wait()
-        return entry
+        return delivery
+
+    def is_again(self, entry_id: str) -> bool:
+        """Tell whether the entry was delivered before: then it is to be counted before it is handled."""
+        return entry_id in self._again
 
     def worked(self, took_s: float | None) -> None:
         """Count a worker as free again, and note how long its handler took, where it was called."""
@@ -80,27 +80,28 @@ class Held:
             self._mean_s = mean_s + SMOOTHING * (took_s - mean_s)
         self._fewer.set()
 
-    def retry_later(self, entry: HeldEntry, pause_s: float) -> None:
+    def retry_later(self, delivery: Delivery, pause_s: float) -> None:
         """Queue the entry again after a pause."""
-        entry.again = True
-        entry.retry = asyncio.get_running_loop().call_later(pause_s, self._queue, entry)
+        self._again.add(delivery.entry.id)
+        loop = asyncio.get_running_loop()
+        self._retries[delivery.entry.id] = loop.call_later(pause_s, self._queue, delivery)
 
-    def let_go(self, *entry_ids: str) -> None:
+    def let_go(self, entry_ids: Collection[str]) -> None:
         """Hold these entries no longer."""
-        for entry_id in entry_ids:
-            self._entries.pop(entry_id, None)
+        self._ids.difference_update(entry_ids)
+        self._again.difference_update(entry_ids)
         self._fewer.set()
 
     def drop_retries(self) -> None:
         """Let go of what only waits for its retry."""
-        for entry_id, entry in list(self._entries.items()):
-            if entry.retry is not None:
-                entry.retry.cancel()
-                self.let_go(entry_id)
+        for retry in self._retries.values():
+            retry.cancel()
+        self.let_go(self._retries)
+        self._retries.clear()
 
     async def wait_for_any(self) -> None:
         """Wait until something is held."""
-        if not self._entries:
+        if not self._ids:
             self._some.clear()
         await self._some.wait()
 
@@ -113,18 +114,18 @@ class Held:
 
     async def wait_empty(self) -> None:
         """Wait until nothing is held; nobody may wait for room at the same time."""
-        while self._entries:
+        while self._ids:
             self._fewer.clear()
             await self._fewer.wait()
 
-    def _queue(self, entry: HeldEntry) -> None:
-        entry.retry = None
-        self._ready.append(entry)
+    def _queue(self, delivery: Delivery) -> None:
+        del self._retries[delivery.entry.id]
+        self._ready.append(delivery)
         self._more.set()
 
     def _room(self) -> int:
         soon = self._concurrency + self._ahead() - len(self._ready) - self._working
-        return min(soon, self._settings.held_max - len(self._entries))
+        return min(soon, self._settings.held_max - len(self._ids))
 
     def _ahead(self) -> int:
         if self._mean_s is None:

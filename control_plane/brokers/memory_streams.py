@@ -124,7 +124,7 @@ class MemoryStream:
         for offset, entry in enumerate(entries):
             group.pending[entry.id] = Pending(place + offset, entry, consumer, now_s)
         group.place = place + len(entries)
-        return [Delivery(entry, 1) for entry in entries]
+        return [Delivery(entry) for entry in entries]
 
     def after(self, position: str, count: int) -> list[Entry]:
         """Return the entries that follow an id."""

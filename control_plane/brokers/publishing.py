@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from control_plane.brokers import correlation, wire
 from control_plane.brokers.errors import BusUnavailable, StreamFull
 from control_plane.brokers.messages import decode_message, parse_message
 from control_plane.brokers.settings import DeliverySettings
-from control_plane.brokers.transport import Fields, StreamTransport
+from control_plane.brokers.transport import StreamTransport
 
 TIMEOUT_S = 10.0
 
@@ -82,7 +82,7 @@ class BusProducer(ProducerProto[PublishCommand]):
             timeout_s=timeout_s,
         )
 
-    def append(
+    async def append(
         self,
         message: Any,
         stream: str,
@@ -90,14 +90,41 @@ class BusProducer(ProducerProto[PublishCommand]):
         correlation_id: str | None,
         headers: Mapping[str, Any] | None,
         timeout_s: float,
-    ) -> Coroutine[Any, Any, str]:
+    ) -> str:
         """Append a message to a stream: what a command for it would say, without the command.
 
-        What has no JSON form is refused at the call; the rest happens when the result is awaited.
+        While the stream is full or the bus away, it tries again for `timeout_s`.
+
+        Raises:
+            BusError: it did not come about in time (E4001, E4004), or the bus refused (E4002, E4003).
         """
-        return self._append(
-            f"{self._prefix}{stream}", self._fields(message, correlation_id, headers), timeout_s
-        )
+        stream, fields = f"{self._prefix}{stream}", self._fields(message, correlation_id, headers)
+        transport, settings = self._transport, self._settings
+        ends_s, left_s, pause_s = time.monotonic() + timeout_s, timeout_s, settings.publish_pause_s
+        latest: BusError | None = None
+        try:
+            while left_s > 0 or latest is None:
+                try:
+                    return await transport.append(
+                        stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
+                    )
+                except TimeoutError as exc:
+                    if latest is not None and left_s <= settings.publish_pause_max_s:
+                        raise latest from exc  # there was little time to answer once more
+                    silent = f"no answer from the bus at {transport.url} within {timeout_s:g} s"
+                    raise BusUnavailable(silent) from exc
+                except (StreamFull, BusUnavailable) as exc:
+                    latest = exc
+                left_s = max(ends_s - time.monotonic(), 0.0)
+                if isinstance(latest, StreamFull):
+                    await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
+                else:
+                    await asyncio.sleep(min(pause_s, left_s))
+                left_s = ends_s - time.monotonic()
+                pause_s = min(pause_s * 2, settings.publish_pause_max_s)
+            raise latest
+        finally:
+            latest = None  # else it and this frame would keep each other, and the message, in memory
 
     async def request(self, cmd: PublishCommand) -> Any:
         """Refuse: a stream has no answer."""
@@ -126,39 +153,6 @@ class BusProducer(ProducerProto[PublishCommand]):
         if headers:
             fields.update(wire.encode_headers(headers))
         return fields
-
-    async def _append(self, stream: str, fields: Fields, timeout_s: float) -> str:
-        """Append an entry; while the stream is full or the bus away, try again for `timeout_s`.
-
-        Raises:
-            BusError: it did not come about in time (E4001, E4004), or the bus refused (E4002, E4003).
-        """
-        transport, settings = self._transport, self._settings
-        ends_s, left_s, pause_s = time.monotonic() + timeout_s, timeout_s, settings.publish_pause_s
-        latest: BusError | None = None
-        try:
-            while left_s > 0 or latest is None:
-                try:
-                    return await transport.append(
-                        stream, fields, max_len=settings.max_len, keep=settings.keep, timeout_s=left_s
-                    )
-                except TimeoutError as exc:
-                    if latest is not None and left_s <= settings.publish_pause_max_s:
-                        raise latest from exc  # there was little time to answer once more
-                    silent = f"no answer from the bus at {transport.url} within {timeout_s:g} s"
-                    raise BusUnavailable(silent) from exc
-                except (StreamFull, BusUnavailable) as exc:
-                    latest = exc
-                left_s = max(ends_s - time.monotonic(), 0.0)
-                if isinstance(latest, StreamFull):
-                    await transport.wait_for_room(stream, timeout_s=min(pause_s, left_s))
-                else:
-                    await asyncio.sleep(min(pause_s, left_s))
-                left_s = ends_s - time.monotonic()
-                pause_s = min(pause_s * 2, settings.publish_pause_max_s)
-            raise latest
-        finally:
-            latest = None  # else it and this frame would keep each other, and the message, in memory
 
 
 def _iso(now_ms: int) -> str:

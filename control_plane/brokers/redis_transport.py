@@ -117,7 +117,7 @@ class RedisTransport:
             stream,
             ">",
         )
-        return [Delivery(entry, 1) for _, entries in answer or () for entry in _entries(entries)]
+        return [Delivery(entry) for _, entries in answer or () for entry in _entries(entries)]
 
     async def read_own_pending(
         self, stream: str, group: str, consumer: str, *, count: int, except_ids: Collection[str]

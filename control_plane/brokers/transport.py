@@ -31,11 +31,12 @@ class Entry(NamedTuple):
     fields: Fields
 
 
-class Delivery(NamedTuple):
+@dataclass(slots=True)
+class Delivery:
     """An entry handed to a consumer, and how often its handling was begun by now."""
 
     entry: Entry
-    deliveries: int
+    deliveries: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 def deliveries(*ids: str) -> list[Delivery]:
     """Return first deliveries of these entries."""
-    return [Delivery(Entry(id_, {"data": "1"}), 1) for id_ in ids]
+    return [Delivery(Entry(id_, {"data": "1"})) for id_ in ids]
 
 
 def handled_in(held: Held, took_s: float) -> None:
@@ -23,7 +23,7 @@ def handled_in(held: Held, took_s: float) -> None:
     held.add(deliveries("0-1"), again=False)
     assert held.take() is not None
     held.worked(took_s)
-    held.let_go("0-1")
+    held.let_go(["0-1"])
 
 
 class TestRoom:
@@ -59,7 +59,7 @@ class TestRoom:
             await asyncio.sleep(0)
             assert not waiting.done()
             held.worked(1.0)
-            held.let_go(entry.delivery.entry.id)
+            held.let_go([entry.entry.id])
         assert waiting.result() == 1
 
     async def test_what_waits_for_a_retry_leaves_room_for_others(self) -> None:
@@ -79,7 +79,7 @@ class TestQueueing:
         held.add(deliveries("1-0"), again=False)
         held.add(deliveries("1-0", "2-0"), again=True)
         first, second = await held.next(), await held.next()
-        assert [(each.delivery.entry.id, each.again) for each in (first, second)] == [
+        assert [(each.entry.id, held.is_again(each.entry.id)) for each in (first, second)] == [
             ("1-0", False),
             ("2-0", True),
         ]
@@ -90,7 +90,7 @@ class TestQueueing:
         held.add(deliveries("1-0"), again=False)
         held.retry_later(await held.next(), 0.001)
         held.worked(1.0)
-        assert (await held.next()).again
+        assert held.is_again((await held.next()).entry.id)
 
 
 class TestPauses:
