@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from inspect import getdoc
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from components.agents.story.events import StoryEvent
 from components.agents.story.manuscript import Manuscript
-from contracts import ComponentContext
+from contracts import ComponentContext, current_component
 
 E = TypeVar("E", bound=StoryEvent)
 
@@ -52,18 +52,7 @@ class Agent:
 
     def get_routes(self) -> APIRouter:
         """Return the one route that every agent has."""
-        router = APIRouter(tags=[self.context.name])
-        router.add_api_route("/", self.card, methods=["GET"], name=f"{self.context.name}_card")
-        return router
-
-    async def card(self) -> AgentCard:
-        """Say what this agent does, and how many events this replica told since it started."""
-        return AgentCard(
-            agent=self.context.name,
-            replica=self.context.replica_id,
-            does=(getdoc(type(self)) or "").partition("\n")[0],
-            told=dict(self.told),
-        )
+        return routes
 
     def listen(self, event: type[E], handler: Callable[[E], Awaitable[None]]) -> None:
         """Handle the events of one stream."""
@@ -77,3 +66,18 @@ class Agent:
     def manuscript(self, story_id: str) -> Manuscript:
         """Return the story as it stands in shared state."""
         return Manuscript(self.context.state, story_id)
+
+
+# Made once, when the module is imported: a host that is forked afterwards shares it.
+routes = APIRouter()
+
+
+@routes.get("/")
+async def card(agent: Annotated[Agent, Depends(current_component)]) -> AgentCard:
+    """Say what this agent does, and how many events this replica told since it started."""
+    return AgentCard(
+        agent=agent.context.name,
+        replica=agent.context.replica_id,
+        does=(getdoc(type(agent)) or "").partition("\n")[0],
+        told=dict(agent.told),
+    )

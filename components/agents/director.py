@@ -27,9 +27,7 @@ class Director(Agent):
 
     def get_routes(self) -> APIRouter:
         """Return the routes of stories, and the agent's own."""
-        routes = super().get_routes()
-        routes.include_router(router)
-        return routes
+        return router
 
     async def accept(self, request: StoryRequest, *, key: str | None) -> str | None:
         """Take a story in and return its id; None if `key` was used for another request.

@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
+from components.agents.agent import routes
 from components.agents.story import steps
 from components.agents.story.manuscript import Manuscript, NotInManuscript
 from components.agents.story.models import StoryRequest
@@ -19,6 +20,7 @@ from components.agents.story.steps import Step
 from contracts import BusError, SharedState, current_component, shared_state
 
 router = APIRouter()
+router.include_router(routes)
 
 State = Annotated[SharedState, Depends(shared_state)]
 

@@ -1,9 +1,14 @@
-"""The FastAPI application of a component that has routes, with nothing around them that is there already."""
+"""The FastAPI application of a component that has routes, with nothing around them that is there already.
+
+The routes are the component's, and made by it when it starts, so that what is wrong with them is known then.
+The application around them is made for the first request: it cannot fail, and most hosts are idle.
+"""
 
 from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
+from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -18,7 +23,38 @@ from contracts.routing import OPENAPI
 LOOK_EVERY_S = 1.0
 
 
-class ComponentApp(FastAPI):
+class ComponentApp:
+    """Answers as a FastAPI application would that includes a component's router.
+
+    Args:
+        router: that of the component, if it has one.
+        title: what the document of the routes is called.
+        state: what routes find in `request.app.state`, by name.
+    """
+
+    def __init__(self, router: APIRouter | None, *, title: str, **state: Any) -> None:
+        self._router = router
+        self._title = title
+        self._state = state
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Return the component's routes, those included that it adds later."""
+        return self._router.routes if self._router is not None else []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        await self._application(scope, receive, send)
+
+    @cached_property
+    def _application(self) -> _Application:
+        app = _Application(self._router, title=self._title)
+        for name, value in self._state.items():
+            setattr(app.state, name, value)
+        return app
+
+
+class _Application(FastAPI):
     """Answers with a component's router itself, and with the document of its routes.
 
     FastAPI looks an included router through once more for every request. What no handler takes is left to the

@@ -10,6 +10,8 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 
+from control_plane.runtime.component_app import ComponentApp
+
 MAX_ROUTES = 500
 _IMPLIED = frozenset({"HEAD", "OPTIONS"})
 
@@ -24,7 +26,7 @@ def declared_routes(app: Any, prefix: str) -> tuple[str, ...]:
 
 def routes_of(app: Any, prefix: str = "") -> Iterator[tuple[str, RouteContext]]:
     """Yield each route of an application with its path, those of mounted applications included."""
-    return _below(app.routes if isinstance(app, Starlette) else (), prefix.rstrip("/"))
+    return _below(app.routes if isinstance(app, Starlette | ComponentApp) else (), prefix.rstrip("/"))
 
 
 def _below(routes: Sequence[BaseRoute], prefix: str) -> Iterator[tuple[str, RouteContext]]:

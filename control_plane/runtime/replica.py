@@ -397,7 +397,5 @@ class Replica:
 def _build_app(component: Component, context: ComponentContext) -> AsgiApp:
     if isinstance(component, ServesAsgi):
         return component.get_asgi_app()
-    app = ComponentApp(component.get_routes(), title=context.name)
-    app.state.component = component
-    app.state.context = context
-    return app
+    router = component.get_routes()
+    return ComponentApp(router, title=context.name, component=component, context=context)

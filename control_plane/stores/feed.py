@@ -11,11 +11,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from control_plane.stores.changes import RETRY_S, Mailbox, Notifier
+from control_plane.stores.link import RedisLink
 
 SILENCE_S = 15.0  # a peer that is gone without a word is found out after two of these
 
@@ -25,9 +25,9 @@ logger = logging.getLogger("coplane.state")
 class ChangeFeed:
     """The notices of one channel."""
 
-    def __init__(self, client: Redis, channel: str) -> None:
-        self._client = client
-        self._channel = channel
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._channel = link.channel
         self._notifier = Notifier()
         self._reader: asyncio.Task[None] | None = None
         self._subscribed = False
@@ -55,7 +55,7 @@ class ChangeFeed:
     async def _read_for_ever(self) -> None:
         while True:
             try:
-                async with self._client.pubsub() as pubsub:
+                async with self._link.client.pubsub() as pubsub:
                     async with asyncio.timeout(SILENCE_S):
                         await pubsub.subscribe(self._channel)
                     await self._relay(pubsub)

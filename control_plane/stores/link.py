@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contracts.errors import BusError
-from control_plane.connections import ANSWER_TIMEOUT_S, bus_error
+from control_plane.connections import ANSWER_TIMEOUT_S, bus_error, connect
 from control_plane.stores.codec import wrong_kind
 
 WRONG_KIND = ("WRONGTYPE", "not an integer")
@@ -19,13 +20,25 @@ WRONG_KIND = ("WRONGTYPE", "not an integer")
 class RedisLink:
     """Runs commands and scripts for `{app}`; `name` is `state:KEY`, `lease:NAME` or `once:KEY`."""
 
-    def __init__(self, app: str, client: Redis) -> None:
-        self.client = client
+    def __init__(self, app: str, url: str) -> None:
         self.channel = f"{app}:state-changes"
         self._app = app
-        self._url = _url(client)
-        self._execute: Callable[..., Awaitable[Any]] = client.execute_command
+        self._url = url
         self._scripts: dict[str, Any] = {}
+
+    @cached_property
+    def client(self) -> Redis:
+        """Return the client, made for whoever asks first: most hosts of an idle backend never do.
+
+        Raises:
+            BusError: the URL cannot be read (E4003).
+        """
+        return connect(self._url)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if "client" in vars(self):
+            await self.client.aclose()
 
     def key(self, name: str) -> str:
         """Return the Redis key."""
@@ -34,7 +47,8 @@ class RedisLink:
     async def command(self, command: str, names: Sequence[str], *args: str | int) -> Any:
         """Run a plain command on these keys."""
         keys = [self.key(name) for name in names]
-        return await self._answer(self._execute(command, *keys, *args), names)
+        execute: Callable[..., Awaitable[Any]] = self.client.execute_command
+        return await self._answer(execute(command, *keys, *args), names)
 
     async def run(self, script: str, names: Sequence[str], *args: str | int) -> Any:
         """Run a script, by its hash where the server knows it."""
@@ -59,10 +73,3 @@ class RedisLink:
                 return await reply
         except (RedisError, OSError) as exc:
             raise self.error(exc, names[0]) from exc
-
-
-def _url(client: Redis) -> str:
-    options = client.connection_pool.connection_kwargs
-    return (
-        f"unix://{options['path']}" if "path" in options else f"redis://{options['host']}:{options['port']}"
-    )

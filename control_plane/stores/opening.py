@@ -19,11 +19,10 @@ async def open_state(app: str, url: str) -> AsyncIterator[MemoryState | RedisSta
         yield MemoryState(app)
         return
     # Loaded here, because single mode needs no Redis client.
-    from control_plane.connections import connect
     from control_plane.stores.redis import RedisState
 
-    client = connect(url)
+    state = RedisState(app, url)
     try:
-        yield RedisState(app, client)
+        yield state
     finally:
-        await client.aclose()
+        await state.close()

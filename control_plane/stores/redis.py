@@ -2,7 +2,7 @@
 
 `{app}:state:{key}` holds a value or a hash, as JSON text; `{app}:lease:{name}` a lease;
 `{app}:once:{key}` the result of an effect. Each write says on `{app}:state-changes` which key changed,
-in the same step. Knows nothing of connecting: the client (with `decode_responses`) is its maker's.
+in the same step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contracts.state import Change, Json, Lease
@@ -33,11 +32,15 @@ _SPECIAL = re.compile(r"([*?\[\]\\])")
 class RedisState:
     """`SharedState` of one application, shared by every process that reaches the same Redis."""
 
-    def __init__(self, app: str, client: Redis) -> None:
+    def __init__(self, app: str, url: str) -> None:
         self.app = app
-        self._link = RedisLink(app, client)
-        self._feed = ChangeFeed(client, self._link.channel)
+        self._link = RedisLink(app, url)
+        self._feed = ChangeFeed(self._link)
         self.leases = RedisLeases(self._link, self._feed)
+
+    async def close(self) -> None:
+        """Close the connections; they are opened again where they are needed."""
+        await self._link.close()
 
     async def get(self, key: str, default: Json = None) -> Json:
         return decode(await self._ask("GET", key), default)

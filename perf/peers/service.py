@@ -17,10 +17,11 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from faststream.redis import RedisBroker, StreamSub
 from redis.asyncio import Redis
 
+from contracts import current_component
 from perf.peers.supervisors import ALL, DECLARED, prefix
 
 SERVICE = os.environ["SERVICE"]
@@ -74,7 +75,15 @@ def make_app() -> FastAPI:
         await broker.stop()
         await state.aclose()
 
+    def answering(request: Request) -> Any:
+        """Return the component whose route is being called."""
+        path = request.url.path
+        return next(
+            one for name, one in components.items() if SERVICE != ALL or path.startswith(prefix(name))
+        )
+
     made = FastAPI(title=SERVICE, lifespan=lifespan)
+    made.dependency_overrides[current_component] = answering
     if GATEWAY in names:
         made.add_api_route("/", lambda: {"status": "ok"})
     for name, component in components.items():

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from redis.asyncio import Redis
 
 from components.agents.director import Director
 from components.agents.story.manuscript import Manuscript
 from components.agents.story.models import StoryRequest
 from components.agents.story.steps import Progress, Step
-from contracts import SharedState
 from contracts.specs import ComponentSpec
 from control_plane.brokers import BusBroker, open_transport
 from control_plane.runtime.context import HostServices, ReplicaContext
 from control_plane.runtime.loading import load_factory, validated_config
 from control_plane.runtime.owned_tasks import OwnedTasks
 from control_plane.runtime.workers import WorkerPool
-from control_plane.stores import MemoryState, RedisState
+from control_plane.stores import open_state
 from tests.support.in_memory_backend import Backend, agent_tables
 from tests.support.redis_servers import running_server
 
@@ -50,7 +48,9 @@ async def running_agents(bus_url: str, **replicas: int) -> AsyncIterator[Directo
         exits.callback(workers.close)
         # No agent calls another one or asks where it is.
         nobody = cast("Any", None)
-        services = HostServices(await open_state(bus_url, exits), nobody, nobody, workers, logs=Path())
+        services = HostServices(
+            await exits.enter_async_context(open_state("test", bus_url)), nobody, nobody, workers, logs=Path()
+        )
         tasks = OwnedTasks(
             await exits.enter_async_context(asyncio.TaskGroup()), component="agents", replica="agents-1"
         )
@@ -67,15 +67,6 @@ async def running_agents(bus_url: str, **replicas: int) -> AsyncIterator[Directo
                 exits.push_async_callback(broker.stop)
                 exits.push_async_callback(broker.drain, 5.0)
         yield agents["director"]
-
-
-async def open_state(bus_url: str, exits: AsyncExitStack) -> SharedState:
-    """Return shared state where the bus is."""
-    if bus_url.startswith("memory:"):
-        return MemoryState("test")
-    client = Redis.from_url(bus_url, decode_responses=True)
-    exits.push_async_callback(client.aclose)
-    return RedisState("test", client)
 
 
 def made_agent(spec: ComponentSpec, *, broker: BusBroker, services: HostServices, tasks: OwnedTasks) -> Any:

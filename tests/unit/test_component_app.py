@@ -50,19 +50,19 @@ def included(router: APIRouter) -> FastAPI:
 
 
 @pytest.fixture(params=["ours", "included"])
-def app(request: pytest.FixtureRequest) -> FastAPI:
+def app(request: pytest.FixtureRequest) -> FastAPI | ComponentApp:
     router = a_router()
     return ComponentApp(router, title="writer") if request.param == "ours" else included(router)
 
 
-async def test_routes_dependencies_and_urls(app: FastAPI) -> None:
+async def test_routes_dependencies_and_urls(app: FastAPI | ComponentApp) -> None:
     item = await asked(app, "GET", "/v1/items/1")
     assert item.json() == {"counted": True, "next": "/v1/items/2", "app": "writer"}
     assert (await asked(app, "POST", "/v1/nested/deep", {"a": 1})).json() == {"a": 1}
     assert (await asked(app, "GET", "/v1/items/1/")).status == 307
 
 
-async def test_refusals(app: FastAPI) -> None:
+async def test_refusals(app: FastAPI | ComponentApp) -> None:
     assert (await asked(app, "GET", "/v1/items/one")).status == 422
     assert (await asked(app, "GET", "/v1/refused")).json() == {"detail": "not now"}
     assert (await asked(app, "DELETE", "/v1/items/1")).status == 405
@@ -135,7 +135,7 @@ async def test_a_provider_of_telemetry_that_comes_later_is_noticed(monkeypatch: 
     assert (await asked(app, "GET", "/v1/items/1")).status == 200
 
     monkeypatch.setattr(component_app, "LOOK_EVERY_S", 0.0)
-    app._look_again_s = 0.0
+    app._application._look_again_s = 0.0
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
 
     assert (await asked(app, "GET", "/v1/items/1")).status == 200
@@ -160,11 +160,27 @@ async def test_a_route_for_everything_does_not_hide_the_document() -> None:
 async def test_routes_that_come_later_are_answered_too() -> None:
     router = APIRouter()
     app = ComponentApp(router, title="writer")
+
+    @router.get("/early")
+    async def early(request: Request) -> str:
+        return request.url_for("late").path
+
     router.add_api_route("/late", lambda: "here", name="late")
 
     assert (await asked(app, "GET", "/late")).json() == "here"
-    assert str(app.url_path_for("late")) == "/late"
+    assert (await asked(app, "GET", "/early")).json() == "/late"
     assert "/late" in (await asked(app, "GET", OPENAPI)).json()["paths"]
+
+
+async def test_routes_find_their_component() -> None:
+    router = APIRouter()
+
+    @router.get("/who")
+    async def who(request: Request) -> str:
+        return f"{request.app.state.component} in {request.app.state.context}"
+
+    app = ComponentApp(router, title="writer", component="the writer", context="its context")
+    assert (await asked(app, "GET", "/who")).json() == "the writer in its context"
 
 
 async def test_a_component_without_routes_has_a_document_alone() -> None:

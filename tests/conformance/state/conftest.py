@@ -13,7 +13,6 @@ from itertools import count
 import pytest
 
 from contracts.state import SharedState
-from control_plane.connections import connect
 from control_plane.stores import MemoryState, RedisState
 from tests.support.redis_servers import binary, running_server
 
@@ -45,9 +44,9 @@ async def open_state(url: str, app: str) -> AsyncIterator[Callable[[], SharedSta
         def open_one() -> SharedState:
             if url == "memory://":
                 return in_memory
-            client = connect(url)
-            clients.push_async_callback(client.aclose)
-            return RedisState(app, client)
+            state = RedisState(app, url)
+            clients.push_async_callback(state.close)
+            return state
 
         yield open_one
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contracts.errors import BusError
 from contracts.state import SharedState
 from control_plane.connections import connect
-from control_plane.stores import MemoryState, RedisState
+from control_plane.stores import MemoryState, open_state
 
 KEYS = st.sampled_from(["a", "b"])
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(-1, 1), st.text(max_size=3))
@@ -40,9 +40,9 @@ def test_the_same_steps_give_the_same_answers(url: str, steps: list[tuple[Any, .
 
 
 async def _compare(url: str, steps: list[tuple[Any, ...]]) -> None:
-    async with connect(url) as client:
+    async with connect(url) as client, open_state("app", url) as redis:
         await client.flushdb()
-        memory, redis = MemoryState("app"), RedisState("app", client)
+        memory = MemoryState("app")
         for step in steps:
             assert await _answer(redis, step) == await _answer(memory, step), step
         assert await _keys(redis) == await _keys(memory)

@@ -13,9 +13,9 @@ import pytest
 from redis.asyncio import Redis
 
 from contracts.errors import BusError
-from contracts.state import Change, LeaseLost
+from contracts.state import Change, LeaseLost, SharedState
 from control_plane.connections import connect
-from control_plane.stores import RedisState, feed
+from control_plane.stores import feed, open_state
 from tests.support.redis_servers import Server, binary, running_server
 from tests.support.wait import eventually
 
@@ -37,18 +37,19 @@ async def client(running: Server) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def state(client: Redis) -> RedisState:
-    return RedisState("novel", client)
+async def state(running: Server) -> AsyncIterator[SharedState]:
+    async with open_state("novel", running.url) as opened:
+        yield opened
 
 
-async def test_keys_and_values_read_as_plain_text(state: RedisState, client: Redis) -> None:
+async def test_keys_and_values_read_as_plain_text(state: SharedState, client: Redis) -> None:
     await state.set("story:1", {"title": "Ünder"})
     await state.hash_set("chapters", "1", ["draft"])
     assert await client.get("novel:state:story:1") == '{"title":"Ünder"}'
     assert await client.hgetall("novel:state:chapters") == {"1": '["draft"]'}
 
 
-async def test_an_unreachable_server_is_a_bus_error(state: RedisState, running: Server) -> None:
+async def test_an_unreachable_server_is_a_bus_error(state: SharedState, running: Server) -> None:
     await state.set("key", 1)
     running.kill()
     with pytest.raises(BusError, match="E4001"):
@@ -64,19 +65,19 @@ async def test_refused_credentials_are_a_bus_error_of_their_own(
     client: Redis, running: Server, credentials: str
 ) -> None:
     await client.config_set("requirepass", "secret")
-    async with connect(running.url.replace("://", f"://{credentials}")) as stranger:
+    async with open_state("novel", running.url.replace("://", f"://{credentials}")) as stranger:
         with pytest.raises(BusError, match="E4002"):
-            await RedisState("novel", stranger).get("key")
+            await stranger.get("key")
 
 
-async def test_a_refused_command_is_a_bus_error_of_its_own(state: RedisState, client: Redis) -> None:
+async def test_a_refused_command_is_a_bus_error_of_its_own(state: SharedState, client: Redis) -> None:
     await client.execute_command("ACL", "SETUSER", "default", "-@scripting")
     with pytest.raises(BusError, match="E4003"):
         await state.set("key", 1)
 
 
 async def test_a_watch_outlives_a_restart_and_sees_what_it_missed(
-    state: RedisState, running: Server, tmp_path: Path
+    state: SharedState, running: Server, tmp_path: Path
 ) -> None:
     await state.set("stays", 1)
     await state.set("vanishes", 1)
@@ -86,25 +87,25 @@ async def test_a_watch_outlives_a_restart_and_sees_what_it_missed(
         running.kill()
         (tmp_path / "appendonlydir").rename(tmp_path / "lost")  # the server comes back empty
         running.start()
-        async with connect(running.url) as fresh:
-            await RedisState("novel", fresh).set("appears", 2)
+        async with open_state("novel", running.url) as fresh:
+            await fresh.set("appears", 2)
         missed = [await anext(changes) for _ in range(3)]
     assert set(missed) == {Change("appears", 2), Change("stays", None), Change("vanishes", None)}
 
 
-async def test_a_watch_may_begin_while_the_server_is_away(state: RedisState, running: Server) -> None:
+async def test_a_watch_may_begin_while_the_server_is_away(state: SharedState, running: Server) -> None:
     running.kill()
     async with aclosing(state.watch("")) as changes, asyncio.timeout(20):
         first = asyncio.ensure_future(anext(changes))
         await asyncio.wait({first}, timeout=0.1)
         running.start()
-        async with connect(running.url) as fresh:
-            await RedisState("novel", fresh).set("key", 1)
+        async with open_state("novel", running.url) as fresh:
+            await fresh.set("key", 1)
         assert await first == Change("key", 1)
 
 
 async def test_a_lease_whose_record_is_gone_is_lost_at_the_next_renewal(
-    state: RedisState, client: Redis
+    state: SharedState, client: Redis
 ) -> None:
     async def hold() -> None:
         async with state.lease("name", ttl_s=3):
@@ -116,7 +117,7 @@ async def test_a_lease_whose_record_is_gone_is_lost_at_the_next_renewal(
 
 
 async def test_a_holder_that_cannot_reach_the_server_stops_at_its_deadline(
-    state: RedisState, running: Server
+    state: SharedState, running: Server
 ) -> None:
     async def hold() -> None:
         async with state.lease("name", ttl_s=0.5):
@@ -127,7 +128,7 @@ async def test_a_holder_that_cannot_reach_the_server_stops_at_its_deadline(
         await asyncio.wait_for(hold(), 10)
 
 
-async def test_tokens_grow_although_the_server_lost_its_data(state: RedisState, client: Redis) -> None:
+async def test_tokens_grow_although_the_server_lost_its_data(state: SharedState, client: Redis) -> None:
     async with state.lease("name", ttl_s=10) as before:
         await client.flushall()
     await asyncio.sleep(0.002)  # the server's clock is what makes the next one greater
@@ -135,7 +136,7 @@ async def test_tokens_grow_although_the_server_lost_its_data(state: RedisState, 
         assert after.token > before.token
 
 
-async def test_tokens_grow_although_the_clock_was_set_back(state: RedisState, client: Redis) -> None:
+async def test_tokens_grow_although_the_clock_was_set_back(state: SharedState, client: Redis) -> None:
     future = 99_999_999_999_999
     await client.hset("novel:lease:name", mapping={"token": str(future), "until_ms": "0"})
     async with state.lease("name", ttl_s=10) as lease:
@@ -143,7 +144,7 @@ async def test_tokens_grow_although_the_clock_was_set_back(state: RedisState, cl
 
 
 async def test_nothing_is_connected_for_changes_while_nobody_follows(
-    state: RedisState, client: Redis
+    state: SharedState, client: Redis
 ) -> None:
     async def listeners() -> int:
         return dict(await client.pubsub_numsub("novel:state-changes"))["novel:state-changes"]
@@ -159,7 +160,7 @@ async def test_nothing_is_connected_for_changes_while_nobody_follows(
     await eventually(nobody_listens)
 
 
-async def test_a_follower_that_comes_as_the_last_one_goes_leaves_nothing_behind(state: RedisState) -> None:
+async def test_a_follower_that_comes_as_the_last_one_goes_leaves_nothing_behind(state: SharedState) -> None:
     leaving = AsyncExitStack()
     await leaving.enter_async_context(state._feed.follow("state:a"))
     gone = asyncio.ensure_future(leaving.aclose())
@@ -171,7 +172,7 @@ async def test_a_follower_that_comes_as_the_last_one_goes_leaves_nothing_behind(
 
 
 async def test_a_key_that_expires_during_an_outage_is_seen_to_be_gone(
-    state: RedisState, running: Server
+    state: SharedState, running: Server
 ) -> None:
     async with aclosing(state.watch("")) as changes, asyncio.timeout(20):
         await state.set("key", 1, ttl_s=0.3)
@@ -184,7 +185,7 @@ async def test_a_key_that_expires_during_an_outage_is_seen_to_be_gone(
 
 
 async def test_a_quiet_feed_stays(
-    state: RedisState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    state: SharedState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(feed, "SILENCE_S", 0.05)
     async with aclosing(state.watch("")) as changes, asyncio.timeout(20):
@@ -196,7 +197,7 @@ async def test_a_quiet_feed_stays(
 
 
 async def test_a_server_that_stops_answering_is_found_out(
-    state: RedisState, running: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    state: SharedState, running: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The connection stays open and silent, as it does when a network is cut."""
     monkeypatch.setattr(feed, "SILENCE_S", 0.2)
@@ -211,7 +212,7 @@ async def test_a_server_that_stops_answering_is_found_out(
 
 
 async def test_where_two_ran_the_effect_both_get_what_was_recorded_first(
-    state: RedisState, client: Redis
+    state: SharedState, client: Redis
 ) -> None:
     async def first() -> str:
         await client.delete("novel:lease:once:key")  # as if its holder had been paused past the lease
