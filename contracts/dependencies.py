@@ -1,4 +1,7 @@
-"""FastAPI dependencies: how routes reach the component they belong to and its context."""
+"""FastAPI dependencies: how routes reach the component they belong to and its context.
+
+They are coroutines although they wait for nothing: FastAPI calls a plain function in a thread.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,21 @@ from contracts.component import ComponentContext
 from contracts.state import SharedState
 
 
-def current_component(connection: HTTPConnection) -> Any:
+async def current_component(connection: HTTPConnection) -> Any:
     """Return the component whose route is being called."""
     return connection.app.state.component
 
 
-def current_context(connection: HTTPConnection) -> ComponentContext:
+async def current_context(connection: HTTPConnection) -> ComponentContext:
     """Return the context of the component whose route is being called."""
+    return _context(connection)
+
+
+async def shared_state(connection: HTTPConnection) -> SharedState:
+    """Return the shared state."""
+    return _context(connection).state
+
+
+def _context(connection: HTTPConnection) -> ComponentContext:
     context: ComponentContext = connection.app.state.context
     return context
-
-
-def shared_state(connection: HTTPConnection) -> SharedState:
-    """Return the shared state."""
-    return current_context(connection).state

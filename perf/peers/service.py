@@ -75,7 +75,7 @@ def make_app() -> FastAPI:
         await broker.stop()
         await state.aclose()
 
-    def answering(request: Request) -> Any:
+    async def answering(request: Request) -> Any:
         """Return the component whose route is being called."""
         path = request.url.path
         return next(
