@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from fast_depends.dependencies import Dependant
-from fast_depends.pydantic import PydanticSerializer
 from faststream._internal.broker import BrokerUsecase
 from faststream._internal.broker.registrator import Registrator
 from faststream._internal.configs import BrokerConfig
@@ -28,6 +27,7 @@ from faststream.specification.schema import BrokerSpec
 
 from contracts.errors import BusError, ComponentError
 from control_plane.brokers.adoption import adopt, stand_in
+from control_plane.brokers.argument_models import ArgumentModels
 from control_plane.brokers.consumer import DrainReport, Failure
 from control_plane.brokers.endpoints import BusConfig, BusPublisher, BusSubscriber, StreamOptions
 from control_plane.brokers.messages import Received
@@ -125,7 +125,7 @@ class BusBroker(BusRegistrator, BrokerUsecase[Received, StreamTransport, BrokerC
             producer=self._bus_producer,
             logger=_QuietLogger(logger),
             fd_config=FastDependsConfig(
-                serializer=PydanticSerializer(use_fastdepends_errors=True), context=ContextRepo()
+                serializer=ArgumentModels(use_fastdepends_errors=True), context=ContextRepo()
             ),
             extra_context={"broker": self},
         )

@@ -15,6 +15,8 @@ from faststream._internal.endpoint.subscriber import SubscriberUsecase
 from faststream._internal.endpoint.subscriber.utils import default_filter
 from pydantic import BaseModel, ValidationError
 
+from control_plane.brokers.argument_models import lone_model
+
 PlainCall = Callable[[Any], Awaitable[Any]]
 
 
@@ -44,10 +46,10 @@ def _of_model(model: Any) -> PlainCall | None:
     (name,), serializer, call = names, model.serializer, model.call
     if serializer is None:
         return lambda payload: call(**{name: payload})
-    if not serializer.model.__pydantic_complete__:
+    kind = lone_model(serializer.options[name])
+    if kind is None and not serializer.model.__pydantic_complete__:
         return None  # what it is annotated with is defined later
-    # Names that a pydantic model cannot have are not validated.
-    validate = _validator(serializer.model, name) if name in serializer.model.model_fields else None
+    validate = kind.__pydantic_validator__.validate_python if kind else _validator(serializer.model, name)
     returns_nothing = serializer.response_option["return"].field_type in (None, NoneType)
 
     async def validated(payload: Any) -> Any:
@@ -62,13 +64,9 @@ def _of_model(model: Any) -> PlainCall | None:
     return validated
 
 
-def _validator(arguments: type[BaseModel], name: str) -> Callable[[Any], Any]:
+def _validator(arguments: type[BaseModel], name: str) -> Callable[[Any], Any] | None:
     """Return what validates one argument as the model of all arguments does."""
-    field = arguments.model_fields[name]
-    kind: Any = field.annotation
-    is_model = isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__pydantic_complete__
-    if is_model and not (field.metadata or field.alias or field.validation_alias):
-        alone: Callable[[Any], Any] = kind.__pydantic_validator__.validate_python
-        return alone
+    if name not in arguments.model_fields:
+        return None  # a name that a pydantic model cannot have
     validate = arguments.__pydantic_validator__.validate_python
     return lambda payload: getattr(validate({name: payload}), name)

@@ -10,7 +10,7 @@ import pytest
 from fast_depends import Depends
 from fast_depends.exceptions import ValidationError
 from faststream import BaseMiddleware, Context
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, create_model
 
 from control_plane.brokers import BusBroker, open_transport
 from control_plane.brokers.messages import decode_message, parse_message
@@ -99,6 +99,37 @@ async def test_whatever_it_is_annotated_with_is_what_it_gets(annotation: Any, pa
         await call(payload)
 
     assert seen == [TypeAdapter(annotation).validate_python(payload)]
+
+
+async def test_a_message_that_validates_itself_needs_no_model_around_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, *args: Any, **kwargs: Any) -> Any:
+        made.append(name)
+        return create_model(name, *args, **kwargs)
+
+    monkeypatch.setattr("fast_depends.pydantic.serializer.create_model", make)
+    async with subscribed(lambda broker: broker.subscriber("chapters")(model)) as call:
+        assert call is not None
+        await call({"number": 3})
+        assert not made
+        with pytest.raises(ValidationError, match="number"):
+            await call({"number": "three"})
+        assert made == ["model"]
+    async with subscribed(lambda broker: broker.subscriber("chapters")(depending)):
+        assert "depending" in made
+
+
+async def test_an_answer_where_there_should_be_none_is_noticed() -> None:
+    async def take(chapter: Chapter) -> None:
+        return chapter.number  # type: ignore[return-value]  # on purpose
+
+    async with subscribed(lambda broker: broker.subscriber("chapters")(take)) as call:
+        assert call is not None
+        with pytest.raises(ValidationError, match="return"):
+            await call({"number": 3})
 
 
 async def test_an_alias_counts_as_it_does_for_faststream() -> None:
