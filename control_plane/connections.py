@@ -14,8 +14,6 @@ from urllib.parse import SplitResult, urlsplit
 from redis import exceptions as redis_errors
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from contracts.errors import BusError, BusUnavailable
 
@@ -139,7 +137,6 @@ def _pool(kind: type[ConnectionPool], url: str, max_connections: int, **options:
             # a cancellation that comes in the same turn as the answer. Callers use `asyncio.timeout`.
             socket_timeout=None,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
             driver_info=None,
             **options,
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from fast_depends.exceptions import ValidationError
 from faststream._internal.configs import BrokerConfig, PublisherUsecaseConfig, SubscriberUsecaseConfig
+from faststream._internal.endpoint.call_wrapper import HandlerCallWrapper
 from faststream._internal.endpoint.publisher import PublisherUsecase
 from faststream._internal.endpoint.publisher.proto import PublisherProto
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
@@ -73,9 +74,25 @@ class _SubscriberConfig(SubscriberUsecaseConfig):
         return AckPolicy.MANUAL  # the delivery loop acknowledges
 
 
+class _Handler(HandlerCallWrapper[..., Any]):
+    """FastStream's wrapper of a handler, without the mock that its test brokers look at.
+
+    There is no test broker for streams, and a mock is a class of its own, which costs more than all the rest.
+    """
+
+    def __init__(self, call: Callable[..., Any], outer_config: BrokerConfig) -> None:
+        self._declared_call = self._composed_call = call
+        self._wrapped_call = None
+        self._publishers = []
+        self._subscribers = []
+        self.future = None
+        self.is_test = False
+
+
 class BusSubscriber(SubscriberUsecase[Received]):
     """Handles the messages of one stream."""
 
+    _call_wrapper_class = _Handler
     # Where the broker is known, its configuration is first in the composition; see ConfigComposition.
     _outer_config: BusConfig
 
@@ -198,6 +215,7 @@ class BusSubscriber(SubscriberUsecase[Received]):
 class BusPublisher(PublisherUsecase):
     """Publishes to one stream; as a decorator, what the handler returns."""
 
+    _call_wrapper_class = _Handler
     _outer_config: BusConfig
 
     def __init__(self, config: BrokerConfig, stream: str) -> None:

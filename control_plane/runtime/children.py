@@ -249,9 +249,8 @@ def _end_process(code: int) -> NoReturn:
 def reset_signals() -> None:
     """Undo what this process, or the one it was forked from, arranged for signals."""
     signal.set_wakeup_fd(-1)
-    for number in CAUGHT:
+    for number in (*CAUGHT, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

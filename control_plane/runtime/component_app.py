@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.datastructures import URLPath
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -65,7 +66,7 @@ class _Application(FastAPI):
         self._component_router = router
         self._observed = False
         self._look_again_s = 0.0
-        super().__init__(title=title, openapi_url=OPENAPI, docs_url=None, redoc_url=None)
+        super().__init__(title=title, openapi_url=None)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -104,10 +105,14 @@ class _Application(FastAPI):
         return self._observed
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._component_router is None or _below_prefix(scope) == OPENAPI:
-            await self.router(scope, receive, send)
+        if _asks_for_document(scope):
+            await JSONResponse(self._document(scope.get("root_path", "")))(scope, receive, send)
         else:
-            await self._component_router(scope, receive, send)
+            await (self._component_router or self.router)(scope, receive, send)
+
+    def _document(self, prefix: str) -> dict[str, Any]:
+        """Return the document of the routes; it says below which prefix they are."""
+        return {**self.openapi(), "servers": [{"url": prefix}]} if prefix else self.openapi()
 
 
 class _Handlers(ExceptionMiddleware):
@@ -134,6 +139,7 @@ class _Handlers(ExceptionMiddleware):
         await ExceptionMiddleware(fail, handlers=handlers)(scope, receive, send)
 
 
-def _below_prefix(scope: Scope) -> str:
+def _asks_for_document(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) if path.endswith(OPENAPI) else ""
+    is_there = path.endswith(OPENAPI) and path.removeprefix(scope.get("root_path", "")) == OPENAPI
+    return is_there and scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
