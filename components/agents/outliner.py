@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.agents.agent import Agent
-from components.agents.story.events import CastAssembled, StoryOutlined, WorldBuilt
+from components.agents.story.events import CastAssembled, StoryEvent, StoryOutlined, WorldBuilt
 from components.agents.story.models import Cast, Outline, Plan, Scene, StoryRequest, World
 from components.agents.story.phrases import KEEPSAKES
 from components.agents.story.steps import Step
@@ -17,7 +17,7 @@ class Outliner(Agent):
         self.listen(WorldBuilt, self.join)
         self.listen(CastAssembled, self.join)
 
-    async def join(self, event: WorldBuilt | CastAssembled) -> None:
+    async def join(self, event: StoryEvent) -> None:
         """Outline the story as soon as both parts are there.
 
         Nothing is counted: each branch stores its part before it tells, so whoever comes second finds

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from types import ModuleType
 from typing import Any
 
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Router, WebSocketRoute
 
 from control_plane.runtime.component_app import ComponentApp
 
@@ -27,6 +29,18 @@ def declared_routes(app: Any, prefix: str) -> tuple[str, ...]:
 def routes_of(app: Any, prefix: str = "") -> Iterator[tuple[str, RouteContext]]:
     """Yield each route of an application with its path, those of mounted applications included."""
     return _below(app.routes if isinstance(app, Starlette | ComponentApp) else (), prefix.rstrip("/"))
+
+
+def work_out(module: ModuleType) -> None:
+    """Have FastAPI work out the included routes of a module's applications and routers.
+
+    It does so when they are looked at first; done before a fork, all hosts share what comes of it.
+    """
+    for value in list(vars(module).values()):
+        if isinstance(value, Starlette | Router):
+            with contextlib.suppress(Exception):  # whoever serves them meets it again, and says so
+                for _ in iter_route_contexts(value.routes):
+                    pass
 
 
 def _below(routes: Sequence[BaseRoute], prefix: str) -> Iterator[tuple[str, RouteContext]]:

@@ -90,6 +90,10 @@ def import_users(module: str, watch: ImportWatch) -> tuple[Imported, list[str]]:
     # From the end: whoever looks through all of them writes reference counts on pages that are shared.
     new = list(itertools.takewhile(lambda name: name != last, reversed(sys.modules)))
     _users_modules.extend(new)
+    if outcome == "imported":
+        from control_plane.runtime.declared_routes import work_out  # with FastAPI, which hosts need
+
+        work_out(sys.modules[module])
     duration_s = round(clock.now_s() - began_s, 4)
     done = Imported.model_validate(
         {"module": module, "outcome": outcome, "spoils": spoils, "duration_s": duration_s, "why": why}
