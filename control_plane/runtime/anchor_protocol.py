@@ -199,10 +199,10 @@ class Stopping(Record):
 Answer = Welcome | Spawned | Done | Refused
 AnchorEvent = HostGone | HostDelayed | BusGone | BusStarted | Stopping
 
-_DEFERRED = ConfigDict(defer_build=True)
-_REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")], config=_DEFERRED)
+# Made when this is imported, before anything is forked: else each process would make its own.
+_REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _FROM_ANCHOR: TypeAdapter[Answer | AnchorEvent] = TypeAdapter(
-    Annotated[Answer | AnchorEvent, Field(discriminator="type")], config=_DEFERRED
+    Annotated[Answer | AnchorEvent, Field(discriminator="type")]
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from contracts.specs import HostSpec
 from control_plane.runtime.anchor_protocol import Record
@@ -72,9 +72,9 @@ class Forked(Record):
 
 Report = Awake | Begun | Imported | Forked
 
-_DEFERRED = ConfigDict(defer_build=True)
-_ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="op")], config=_DEFERRED)
-_REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")], config=_DEFERRED)
+# Made when this is imported, before anything is forked: else each process would make its own.
+_ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="op")])
+_REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")])
 
 
 def read_order(line: bytes) -> Order:
