@@ -18,12 +18,9 @@ MAX_ANSWER_BYTES = 1 << 26
 
 
 class Record(BaseModel):
-    """Base of everything here: immutable, and lenient about what it does not know.
+    """Base of everything here: immutable, and lenient about what it does not know."""
 
-    What reads and writes it is made at first use: each process uses a part, and all wait for these imports.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class AnchorOptions(Record):
