@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,7 +28,6 @@ from contracts.messages import (
 from contracts.specs import Name
 from contracts.status import AppStatus, ComponentStatus, StreamLedger
 from control_plane.api.controller import Controller
-from control_plane.api.guard import Guard
 from control_plane.api.problems import install
 from control_plane.api.streaming import JSON_LINES, SERVER_SENT_EVENTS, StreamedAnswer, Write, json_line, sse
 from control_plane.logs import LogReader, gently
@@ -77,15 +75,6 @@ def create_app(controller: Controller, *, logs: Path) -> ASGIApp:
     app.include_router(_request_routes(controller))
     app.include_router(_stream_routes(controller, logs))
     return app
-
-
-def guarded(app: ASGIApp, controller: Controller, *, token: str) -> ASGIApp:
-    """Return the API for callers who must have the bearer token."""
-    return Guard(app, token=token, own_host=lambda: _host_of(controller))
-
-
-def _host_of(controller: Controller) -> str:
-    return urlsplit(controller.status().control_plane.url).hostname or ""
 
 
 # What is.

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.errors import ControlError
+from control_plane.api.controller import Controller
 from control_plane.api.problems import problem_of
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -66,6 +67,15 @@ class Guard:
         scheme, _, token = authorization.partition(" ")
         is_same = secrets.compare_digest(token.strip().encode(), self._token)
         return bool(self._token) and is_same and scheme.lower() == "bearer"
+
+
+def guarded(app: ASGIApp, controller: Controller, *, token: str) -> ASGIApp:
+    """Return the API for callers who must have the bearer token."""
+    return Guard(app, token=token, own_host=lambda: _host_of(controller))
+
+
+def _host_of(controller: Controller) -> str:
+    return urlsplit(controller.status().control_plane.url).hostname or ""
 
 
 def _refused(why: str, fix: str = "") -> ControlError:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from contracts.status import ReplicaState
 from control_plane.core.state import DesiredComponent, OpenRequest, ReplicaRecord, State
@@ -58,7 +58,7 @@ class Memory:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        written: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        written: dict[str, Any] = to_jsonable_python(self)
         return written
 
     @classmethod
@@ -68,12 +68,7 @@ class Memory:
         Raises:
             pydantic.ValidationError: it is something else.
         """
-        return _adapter().validate_python(value) if value else cls()
-
-
-@cache
-def _adapter() -> TypeAdapter[Memory]:
-    return TypeAdapter(Memory)
+        return TypeAdapter(Memory).validate_python(value) if value else cls()
 
 
 def remembered(state: State) -> Memory:

@@ -7,12 +7,13 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from control_plane.api.app import create_app, guarded
 from control_plane.api.controller import Controller
+from control_plane.api.guard import guarded
 from control_plane.runtime.http_server import HttpServer
 from control_plane.runtime.paths import RuntimeDir
 from control_plane.runtime.ports import bind_public, url_of
@@ -45,7 +46,7 @@ class Doors:
 @contextlib.asynccontextmanager
 async def serving(controller: Controller, runtime: RuntimeDir, doors: Doors) -> AsyncIterator[None]:
     """Serve the API on `control.sock` (mode 0600) and over TCP."""
-    app = _OnDemand(lambda: create_app(controller, logs=runtime.logs))
+    app = _OnDemand(controller, runtime.logs)
     behind = ((doors.owner, app), (doors.tcp, guarded(app, controller, token=_token(runtime))))
     servers = [HttpServer(each, sock=door, close_socket=False) for door, each in behind]
     for server in servers:
@@ -57,16 +58,19 @@ async def serving(controller: Controller, runtime: RuntimeDir, doors: Doors) -> 
 
 
 class _OnDemand:
-    """An application that is made when somebody asks it: while a launch is under way, few do."""
+    """The API, made when somebody asks it: while a launch is under way, few do."""
 
-    def __init__(self, make: Callable[[], ASGIApp]) -> None:
-        self._make = make
+    def __init__(self, controller: Controller, logs: Path) -> None:
+        self._controller = controller
+        self._logs = logs
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the application."""
         if self._app is None:
-            self._app = self._make()
+            from control_plane.api.app import create_app  # its models too are made when they are asked for
+
+            self._app = create_app(self._controller, logs=self._logs)
         await self._app(scope, receive, send)
 
 

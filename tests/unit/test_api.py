@@ -16,7 +16,8 @@ import pytest
 
 from contracts.errors import BusError, ControlError, CoplaneError, NoControlPlane, NotDoneInTime
 from contracts.messages import RestartRequest, ScaleRequest
-from control_plane.api.app import create_app, guarded
+from control_plane.api.app import create_app
+from control_plane.api.guard import guarded
 from control_plane.cli.client import ControlClient
 from control_plane.launcher import control_servers
 from control_plane.runtime.paths import RuntimeDir
