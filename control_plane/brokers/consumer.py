@@ -173,17 +173,17 @@ class Subscription:
         if self._recovering:
             taken = await self._fetch_own(count)
             self._recovering = bool(taken)
-            self._held.add(taken, again=True)
+            self._held.add(taken)
         elif now_s >= self._claim_due_s:
             taken = await self._fetch_idle(count)
             if not taken:
                 self._claim_due_s = now_s + self._settings.claim_idle_s
-            self._held.add(taken, again=True)
+            self._held.add(taken)
         else:
             taken = await self._fetch_new(count)
             if not taken:
                 self._claim_due_s = now_s
-            self._held.add(taken, again=False)
+            self._held.add(taken)
             if len(taken) == 1:
                 await asyncio.sleep(0)  # its handler first: to ask for more takes as long as many a handler
 
@@ -192,7 +192,25 @@ class Subscription:
             delivery = self._held.take() or await self._held.next()
             took_s = None
             try:
-                took_s = await self._process(delivery)
+                is_new = delivery.counted and delivery.entry.fields
+                if not is_new and not await self._is_due(delivery):
+                    continue
+                began_s = time.perf_counter()
+                try:
+                    await self._handle(delivery)
+                except Undeliverable as exc:
+                    await self._bury(delivery, exc.__cause__ or exc)
+                except asyncio.CancelledError as exc:
+                    task = asyncio.current_task()
+                    if task is not None and task.cancelling():
+                        raise
+                    await self._failed(delivery, exc)  # raised by the handler itself; nobody cancelled it
+                except (Exception, SystemExit) as exc:
+                    await self._failed(delivery, exc)
+                else:
+                    took_s = time.perf_counter() - began_s
+                    self._done.append(delivery.entry.id)
+                    self._unacknowledged.set()
             finally:
                 self._held.worked(took_s)
 
@@ -220,40 +238,18 @@ class Subscription:
 
     # One entry.
 
-    async def _process(self, delivery: Delivery) -> float | None:
-        """Have an entry handled; return how long its handler took, None where it was not called."""
-        entry = delivery.entry
-        if self._held.is_again(entry.id) and not await self._count_again(delivery):
-            return None
-        if not entry.fields or delivery.deliveries > self._route.max_deliveries:
-            await self._refuse(delivery)
-            return None
-        began_s = time.perf_counter()
-        try:
-            try:
-                await self._handle(delivery)
-            finally:
-                took_s = time.perf_counter() - began_s
-        except Undeliverable as exc:
-            await self._bury(delivery, exc.__cause__ or exc)
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            await self._failed(delivery, exc)  # raised by the handler itself; nobody cancelled it
-        except (Exception, SystemExit) as exc:
-            await self._failed(delivery, exc)
-        else:
-            self._done.append(entry.id)
-            self._unacknowledged.set()
-        return took_s
-
-    async def _refuse(self, delivery: Delivery) -> None:
-        if delivery.entry.fields:
+    async def _is_due(self, delivery: Delivery) -> bool:
+        """Tell whether an entry is still ours to handle; one that is not fit for it becomes a dead letter."""
+        if not delivery.counted and not await self._count_again(delivery):
+            return False
+        if not delivery.entry.fields:
+            await self._bury(delivery, Undeliverable("the entry was deleted before it was handled"))
+            return False
+        if delivery.deliveries > self._route.max_deliveries:
             why = f"its consumer ended {self._route.max_deliveries} times while handling it"
-        else:
-            why = "the entry was deleted before it was handled"
-        await self._bury(delivery, Undeliverable(why))
+            await self._bury(delivery, Undeliverable(why))
+            return False
+        return True
 
     async def _failed(self, delivery: Delivery, error: BaseException) -> None:
         if delivery.deliveries >= self._route.max_deliveries:
@@ -274,7 +270,7 @@ class Subscription:
         if not count:
             self._held.let_go([entry.id])  # another consumer has it by now, or the group is gone
             return False
-        delivery.deliveries = count
+        delivery.deliveries, delivery.counted = count, True
         return True
 
     async def _bury(self, delivery: Delivery, error: BaseException) -> None:

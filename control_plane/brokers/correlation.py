@@ -26,14 +26,15 @@ def new_id() -> str:
 
 def current() -> tuple[str, str]:
     """Return the correlation id and the `traceparent` of what is published here, as far as there are any."""
-    correlation_id, traceparent = handled.get()
+    inherited = handled.get()
+    contexts = sys.modules.get("opentelemetry.context")
+    if contexts is None or not contexts.get_current():
+        return inherited
+    correlation_id, traceparent = inherited
     return correlation_id, _active_span() or traceparent
 
 
 def _active_span() -> str:
-    contexts = sys.modules.get("opentelemetry.context")
-    if contexts is None or not contexts.get_current():
-        return ""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return ""

@@ -24,7 +24,6 @@ class Held:
         self._settings = settings
         self._ids: set[str] = set()
         self._ready: deque[Delivery] = deque()
-        self._again: set[str] = set()
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._working = 0
         self._mean_s: float | None = None
@@ -40,15 +39,13 @@ class Held:
         """Return the ids of all held entries."""
         return tuple(self._ids)
 
-    def add(self, taken: list[Delivery], *, again: bool) -> None:
+    def add(self, taken: list[Delivery]) -> None:
         """Queue what was taken from the stream; what is held already is not queued twice."""
         for delivery in taken:
             entry_id = delivery.entry.id
             if entry_id not in self._ids:
                 self._ids.add(entry_id)
                 self._ready.append(delivery)
-                if again:
-                    self._again.add(entry_id)
         if self._ready:
             self._more.set()
         if self._ids:
@@ -68,10 +65,6 @@ class Held:
             await self._more.wait()
         return delivery
 
-    def is_again(self, entry_id: str) -> bool:
-        """Tell whether the entry was delivered before: then it is to be counted before it is handled."""
-        return entry_id in self._again
-
     def worked(self, took_s: float | None) -> None:
         """Count a worker as free again, and note how long its handler took, where it was called."""
         self._working -= 1
@@ -82,14 +75,13 @@ class Held:
 
     def retry_later(self, delivery: Delivery, pause_s: float) -> None:
         """Queue the entry again after a pause."""
-        self._again.add(delivery.entry.id)
+        delivery.counted = False
         loop = asyncio.get_running_loop()
         self._retries[delivery.entry.id] = loop.call_later(pause_s, self._queue, delivery)
 
     def let_go(self, entry_ids: Collection[str]) -> None:
         """Hold these entries no longer."""
         self._ids.difference_update(entry_ids)
-        self._again.difference_update(entry_ids)
         self._fewer.set()
 
     def drop_retries(self) -> None:

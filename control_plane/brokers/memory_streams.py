@@ -21,7 +21,6 @@ Id = tuple[int, int]
 class Pending:
     """An entry that a consumer holds."""
 
-    place: int
     entry: Entry
     consumer: str
     since_s: float
@@ -30,7 +29,7 @@ class Pending:
 
 @dataclass(slots=True)
 class Group:
-    """A consumer group: `place` is the first entry it has not read."""
+    """A consumer group: `place` is the first entry it has not read; pending ones are in reading order."""
 
     place: int
     missed: int
@@ -38,10 +37,6 @@ class Group:
     pending: dict[str, Pending] = field(default_factory=dict)
     acknowledged: int = 0
     dead: int = 0
-
-    def needed_from(self) -> int:
-        """Return the place of the first entry that is not finished; pending ones are in reading order."""
-        return min((one.place for one in self.pending.values()), default=self.place)
 
     def held_by(self, consumer: str) -> Iterator[Pending]:
         """Iterate over what the consumer holds."""
@@ -53,7 +48,6 @@ class MemoryStream:
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
-        self._ids: list[Id] = []
         self.entries: list[Entry] = []
         self._trimmed = 0
         self._last: Id = (0, 0)
@@ -69,13 +63,12 @@ class MemoryStream:
         return _text(self._last)
 
     def append(self, fields: Fields) -> str:
-        """Append a copy of the fields; return the id."""
+        """Append an entry and return its id; the fields are the stream's from here on."""
         last_ms, number = self._last
         now_ms = time.time_ns() // 1_000_000
         ms, number = (now_ms, 0) if now_ms > last_ms else (last_ms, number + 1)
-        entry = Entry(f"{ms}-{number}", MappingProxyType(dict(fields)))
+        entry = Entry(f"{ms}-{number}", MappingProxyType(fields))
         self._last = ms, number
-        self._ids.append(self._last)
         self.entries.append(entry)
         return entry.id
 
@@ -85,7 +78,8 @@ class MemoryStream:
             self.trim(max_len - 1)
             return None
         behind, first = min(
-            ((name, group.needed_from()) for name, group in self.groups.items()), key=lambda pair: pair[1]
+            ((name, self._needed_from(group)) for name, group in self.groups.items()),
+            key=lambda pair: pair[1],
         )
         if first <= self._trimmed:
             return behind
@@ -121,20 +115,20 @@ class MemoryStream:
         place = max(group.place, self._trimmed)  # a log is trimmed, whoever has read it
         start = place - self._trimmed
         entries = self.entries[start : start + count]
-        for offset, entry in enumerate(entries):
-            group.pending[entry.id] = Pending(place + offset, entry, consumer, now_s)
+        for entry in entries:
+            group.pending[entry.id] = Pending(entry, consumer, now_s)
         group.place = place + len(entries)
         return [Delivery(entry) for entry in entries]
 
     def after(self, position: str, count: int) -> list[Entry]:
         """Return the entries that follow an id."""
-        start = bisect.bisect_right(self._ids, _pair(position))
+        start = self._behind(_pair(position))
         return self.entries[start : start + count]
 
     def between(self, start: str, end: str, count: int, *, reverse: bool) -> list[Entry]:
         """Return entries from `start` to `end`, both inclusive; `-` and `+` are the ends."""
-        low = 0 if start == "-" else bisect.bisect_left(self._ids, _pair(start))
-        high = len(self.entries) if end == "+" else bisect.bisect_right(self._ids, _pair(end, float("inf")))
+        low = 0 if start == "-" else bisect.bisect_left(self.entries, _pair(start), key=_id_of)
+        high = len(self.entries) if end == "+" else self._behind(_pair(end, float("inf")))
         if reverse:
             return self.entries[max(low, high - count) : high][::-1]
         return self.entries[low : min(high, low + count)]
@@ -152,8 +146,16 @@ class MemoryStream:
             dead=group.dead,
         )
 
+    def _needed_from(self, group: Group) -> int:
+        """Return the place of the first entry that the group has not finished."""
+        for entry_id in group.pending:
+            return self._trimmed + bisect.bisect_left(self.entries, _pair(entry_id), key=_id_of)
+        return group.place
+
+    def _behind(self, id_: tuple[float, float]) -> int:
+        return bisect.bisect_right(self.entries, id_, key=_id_of)
+
     def _drop(self, count: int) -> None:
-        del self._ids[:count]
         del self.entries[:count]
         self._trimmed += count
 
@@ -168,12 +170,16 @@ def take(
             break
         if one.entry.id not in except_ids:
             one.consumer, one.since_s = consumer, now_s
-            taken.append(Delivery(one.entry, one.deliveries))
+            taken.append(Delivery(one.entry, one.deliveries, counted=False))
     return taken
 
 
 def _text(id_: Id) -> str:
     return f"{id_[0]}-{id_[1]}"
+
+
+def _id_of(entry: Entry) -> tuple[float, float]:
+    return _pair(entry.id)
 
 
 def _pair(text: str, missing: float = 0) -> tuple[float, float]:

@@ -145,7 +145,7 @@ class RedisTransport:
 
     async def _claim(self, stream: str, group: str, consumer: str, *args: Any) -> list[Delivery]:
         answer = await self._run(scripts.CLAIM, (stream,), group, consumer, *args)
-        return [Delivery(Entry(id_, _pairs(flat)), int(count)) for id_, flat, count in answer]
+        return [Delivery(Entry(id_, _pairs(flat)), int(count), counted=False) for id_, flat, count in answer]
 
     # Looking.
 

@@ -33,10 +33,14 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Delivery:
-    """An entry handed to a consumer, and how often its handling was begun by now."""
+    """An entry handed to a consumer, and how often its handling was begun by now.
+
+    An entry that is taken again is not `counted` before it is redelivered.
+    """
 
     entry: Entry
     deliveries: int = 1
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class StreamTransport(Protocol):
         self, stream: str, fields: Fields, *, max_len: int, keep: int, timeout_s: float | None = None
     ) -> str:
         """Append an entry and return its id; wait for the bus to answer, at most `timeout_s`.
+
+        Nobody changes the fields from here on.
 
         A stream that has reached `max_len` first loses its oldest entries that every group has
         acknowledged, down to `keep`; without any group, simply its oldest.

@@ -20,7 +20,7 @@ def deliveries(*ids: str) -> list[Delivery]:
 
 def handled_in(held: Held, took_s: float) -> None:
     """Have a worker handle an entry."""
-    held.add(deliveries("0-1"), again=False)
+    held.add(deliveries("0-1"))
     assert held.take() is not None
     held.worked(took_s)
     held.let_go(["0-1"])
@@ -45,14 +45,14 @@ class TestRoom:
     async def test_what_no_handler_was_called_for_says_nothing_of_handlers(self) -> None:
         held = Held(1, DeliverySettings(ahead_s=0.05, ahead_max=64))
         handled_in(held, 0.005)
-        held.add(deliveries("0-2"), again=True)
+        held.add(deliveries("0-2"))
         assert held.take() is not None
         held.worked(None)
         assert await held.wait_for_room() == 11
 
     async def test_opens_when_something_is_let_go(self) -> None:
         held = Held(1, DeliverySettings(held_max=1))
-        held.add(deliveries("1-0"), again=False)
+        held.add(deliveries("1-0"))
         entry = await held.next()
         async with asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(held.wait_for_room())
@@ -65,7 +65,7 @@ class TestRoom:
     async def test_what_waits_for_a_retry_leaves_room_for_others(self) -> None:
         """Up to `held_max` in all."""
         held = Held(1, DeliverySettings(held_max=3))
-        held.add(deliveries("1-0"), again=False)
+        held.add(deliveries("1-0"))
         held.retry_later(await held.next(), 60.0)
         held.worked(1.0)
         assert await held.wait_for_room() == 1
@@ -76,21 +76,18 @@ class TestRoom:
 class TestQueueing:
     async def test_what_is_held_already_is_not_queued_twice(self) -> None:
         held = Held(5, DeliverySettings())
-        held.add(deliveries("1-0"), again=False)
-        held.add(deliveries("1-0", "2-0"), again=True)
+        held.add(deliveries("1-0"))
+        held.add(deliveries("1-0", "2-0"))
         first, second = await held.next(), await held.next()
-        assert [(each.entry.id, held.is_again(each.entry.id)) for each in (first, second)] == [
-            ("1-0", False),
-            ("2-0", True),
-        ]
+        assert [first.entry.id, second.entry.id] == ["1-0", "2-0"]
         assert await held.wait_for_room() == 3
 
     async def test_a_retry_comes_back_marked(self) -> None:
         held = Held(1, DeliverySettings())
-        held.add(deliveries("1-0"), again=False)
+        held.add(deliveries("1-0"))
         held.retry_later(await held.next(), 0.001)
         held.worked(1.0)
-        assert held.is_again((await held.next()).entry.id)
+        assert not (await held.next()).counted
 
 
 class TestPauses:

@@ -31,11 +31,9 @@ async def test_a_reader_cancelled_as_it_is_woken_passes_the_entry_on() -> None:
     assert first.cancelled()
 
 
-async def test_an_entry_is_a_copy_that_nobody_can_change() -> None:
+async def test_an_entry_can_be_changed_by_none_of_its_readers() -> None:
     transport = MemoryTransport()
-    fields = {"data": "1"}
-    await transport.append(BUS, fields, max_len=10, keep=1)
-    fields["data"] = "2"
+    await transport.append(BUS, {"data": "1"}, max_len=10, keep=1)
     (entry,) = await transport.range(BUS)
     assert dict(entry.fields) == {"data": "1"}
     with pytest.raises(TypeError):
