@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from inspect import unwrap
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
 from faststream._internal.endpoint.subscriber.utils import default_filter
@@ -39,13 +39,13 @@ def plain_call(subscriber: SubscriberUsecase[Any], *, parser: Any, decoder: Any)
 
 
 def _of_model(model: Any) -> PlainCall | None:
-    names = (*model.positional_args, *model.keyword_args)
-    asks_for_more = model.dependencies or model.extra_dependencies or model.custom_fields
-    if asks_for_more or len(names) != 1 or model.args_name or model.kwargs_name or model.is_generator:
+    injected = model.dependencies or model.extra_dependencies or model.custom_fields
+    asks_for_more = injected or model.keyword_args or model.args_name or model.kwargs_name
+    if asks_for_more or len(model.positional_args) != 1 or model.is_generator:
         return None
-    (name,), serializer, call = names, model.serializer, model.call
+    (name,), serializer, call = model.positional_args, model.serializer, model.call
     if serializer is None:
-        return lambda payload: call(**{name: payload})
+        return cast("PlainCall", call)
     kind = lone_model(serializer.options[name])
     if kind is None and not serializer.model.__pydantic_complete__:
         return None  # what it is annotated with is defined later
@@ -58,7 +58,7 @@ def _of_model(model: Any) -> PlainCall | None:
                 payload = validate(payload)
             except ValidationError:
                 payload = serializer({name: payload})[name]  # raises it as FastStream would
-        result = await call(**{name: payload})
+        result = await call(payload)
         return result if result is None and returns_nothing else serializer.response(result)
 
     return validated

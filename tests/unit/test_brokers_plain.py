@@ -35,6 +35,7 @@ async def in_context(chapter: Chapter, logger: Annotated[Any, Context()]) -> Non
 async def fields(number: int, title: str) -> None: ...
 async def rest(*payload: Any) -> None: ...
 async def named(**payload: Any) -> None: ...
+async def by_name(*, chapter: Chapter) -> None: ...
 async def nothing() -> None: ...
 
 
@@ -185,7 +186,7 @@ async def test_an_argument_that_no_model_can_name_is_handed_on() -> None:
     assert seen == [{"number": 3}]
 
 
-@pytest.mark.parametrize("handler", [depending, in_context, fields, rest, named, nothing])
+@pytest.mark.parametrize("handler", [depending, in_context, fields, rest, named, by_name, nothing])
 async def test_a_handler_that_asks_for_more_is_dispatched(handler: Any) -> None:
     async with subscribed(lambda broker: broker.subscriber("chapters")(handler)) as call:
         assert call is None
