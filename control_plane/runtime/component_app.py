@@ -7,6 +7,7 @@ The application around them is made for the first request: it cannot fail, and m
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import Any
@@ -43,9 +44,9 @@ class ComponentApp:
         """Return the component's routes, those included that it adds later."""
         return self._router.routes if self._router is not None else []
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Answer."""
-        await self._application(scope, receive, send)
+        return self._application(scope, receive, send)
 
     @cached_property
     def _application(self) -> _Application:

@@ -19,14 +19,14 @@ class Answer:
         return json.loads(self.body)
 
 
-async def asked(app: AsgiApp, method: str, path: str, body: Any = None) -> Answer:
-    """Ask an application as a server would."""
+async def asked(app: AsgiApp, method: str, path: str, body: Any = None, *, prefix: str = "") -> Answer:
+    """Ask an application as a server would; the path is below the prefix."""
     scope = {
         "type": "http",
         "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
+        "path": f"{prefix}{path}",
+        "raw_path": f"{prefix}{path}".encode(),
+        "root_path": prefix,
         "query_string": b"",
         "headers": [(b"host", b"backend"), (b"content-type", b"application/json")],
         "scheme": "http",

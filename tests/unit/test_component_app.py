@@ -142,10 +142,16 @@ async def test_a_provider_of_telemetry_that_comes_later_is_noticed(monkeypatch: 
     assert "fastapi" in provider.asked_for
 
 
-async def test_the_document_is_the_same() -> None:
-    ours = await asked(ComponentApp(a_router(), title="writer"), "GET", OPENAPI)
-    theirs = await asked(included(a_router()), "GET", OPENAPI)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("prefix", ["", "/agents/writer"])
+async def test_the_document_is_the_same(method: str, prefix: str) -> None:
+    ours = await asked(ComponentApp(a_router(), title="writer"), method, OPENAPI, prefix=prefix)
+    theirs = await asked(included(a_router()), method, OPENAPI, prefix=prefix)
     assert ours.json() == theirs.json()
+
+
+async def test_a_document_cannot_be_posted() -> None:
+    assert (await asked(ComponentApp(a_router(), title="writer"), "POST", OPENAPI)).status in (404, 405)
 
 
 async def test_a_route_for_everything_does_not_hide_the_document() -> None:

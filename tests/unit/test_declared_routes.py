@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, WebSocket
+from types import ModuleType
+
+import pytest
+from fastapi import APIRouter, FastAPI, WebSocket, routing
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
-from control_plane.runtime.declared_routes import MAX_ROUTES, declared_routes
+from control_plane.runtime.declared_routes import MAX_ROUTES, declared_routes, work_out
 
 
 def page(_request: object) -> PlainTextResponse:
@@ -40,6 +43,31 @@ def test_routes_mounts_and_websockets_are_told_with_their_methods() -> None:
 def test_a_class_of_methods_answers_any() -> None:
     app = Starlette(routes=[Route("/", HTTPEndpoint)])
     assert declared_routes(app, "/x") == ("ANY /x/",)
+
+
+def test_included_routes_are_worked_out_before_anybody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, router, shop = FastAPI(), APIRouter(), ModuleType("shop")
+    router.add_api_route("/items", page, methods=["GET"])
+    app.include_router(router, prefix="/api")
+    shop.app, shop.name = app, "a shop"  # type: ignore[attr-defined]
+    work_out(shop)
+
+    def fail(*_: object, **__: object) -> None:
+        pytest.fail("it is worked out again")
+
+    monkeypatch.setattr(routing, "get_dependant", fail)
+    assert declared_routes(app, "/") == ("GET /api/items",)
+
+
+def test_routes_that_cannot_be_worked_out_are_left_to_whoever_serves_them() -> None:
+    class Broken(Starlette):
+        @property
+        def routes(self) -> list[BaseRoute]:
+            raise ValueError("on purpose")
+
+    shop = ModuleType("shop")
+    shop.app = Broken()  # type: ignore[attr-defined]
+    work_out(shop)
 
 
 def test_an_unknown_application_declares_nothing() -> None:

@@ -49,6 +49,14 @@ async def test_keys_and_values_read_as_plain_text(state: SharedState, client: Re
     assert await client.hgetall("novel:state:chapters") == {"1": '["draft"]'}
 
 
+async def test_a_state_that_nobody_asks_has_no_connection(running: Server, client: Redis) -> None:
+    async with open_state("novel", running.url) as idle:
+        alone = len(await client.client_list())
+        await idle.set("key", 1)
+        assert len(await client.client_list()) == alone + 1
+    assert len(await client.client_list()) == alone
+
+
 async def test_an_unreachable_server_is_a_bus_error(state: SharedState, running: Server) -> None:
     await state.set("key", 1)
     running.kill()
