@@ -14,7 +14,8 @@ PROJECT = Path(__file__).parents[2]
 LINTER = Path(sys.executable).with_name("lint-imports")
 PURE = {
     "__future__", "collections", "contracts", "control_plane", "dataclasses", "enum", "functools", "graphlib",
-    "heapq", "itertools", "json", "math", "operator", "pydantic", "re", "string", "types", "typing",
+    "heapq", "itertools", "json", "math", "operator", "pydantic", "pydantic_core", "re", "string", "types",
+    "typing",
 }  # fmt: skip
 HEAVY = {"pydantic", "fastapi", "faststream", "redis", "aiohttp", "rich", "uvicorn"}
 
