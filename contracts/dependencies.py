@@ -1,6 +1,7 @@
 """FastAPI dependencies: how routes reach the component they belong to and its context.
 
-They are coroutines although they wait for nothing: FastAPI calls a plain function in a thread.
+They are coroutines although they wait for nothing, since FastAPI calls a plain function in a thread: name
+them in `Depends(...)`, or await them.
 """
 
 from __future__ import annotations

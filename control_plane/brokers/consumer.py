@@ -197,7 +197,10 @@ class Subscription:
                     continue
                 began_s = time.perf_counter()
                 try:
-                    await self._handle(delivery)
+                    try:
+                        await self._handle(delivery)
+                    finally:
+                        took_s = time.perf_counter() - began_s
                 except Undeliverable as exc:
                     await self._bury(delivery, exc.__cause__ or exc)
                 except asyncio.CancelledError as exc:
@@ -208,7 +211,6 @@ class Subscription:
                 except (Exception, SystemExit) as exc:
                     await self._failed(delivery, exc)
                 else:
-                    took_s = time.perf_counter() - began_s
                     self._done.append(delivery.entry.id)
                     self._unacknowledged.set()
             finally:

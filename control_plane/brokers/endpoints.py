@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fast_depends.exceptions import ValidationError
@@ -17,6 +18,7 @@ from faststream._internal.endpoint.publisher import PublisherUsecase
 from faststream._internal.endpoint.publisher.proto import PublisherProto
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
+from faststream._internal.testing.calls import CallRecorder
 from faststream._internal.types import PublisherMiddleware
 from faststream.exceptions import (
     AckMessage,
@@ -75,18 +77,23 @@ class _SubscriberConfig(SubscriberUsecaseConfig):
 
 
 class _Handler(HandlerCallWrapper[..., Any]):
-    """FastStream's wrapper of a handler, without the mock that its test brokers look at.
+    """FastStream's wrapper of a handler; the mock for tests is made when one looks at it.
 
-    There is no test broker for streams, and a mock is a class of its own, which costs more than all the rest.
+    It is a class of its own, and costs more than all the rest.
     """
 
     def __init__(self, call: Callable[..., Any], outer_config: BrokerConfig) -> None:
+        self._outer_config = outer_config
         self._declared_call = self._composed_call = call
         self._wrapped_call = None
         self._publishers = []
         self._subscribers = []
         self.future = None
         self.is_test = False
+
+    @cached_property
+    def _recorder(self) -> CallRecorder:  # type: ignore[override]
+        return CallRecorder(getattr(self._declared_call, "__name__", ""), self._outer_config)
 
 
 class BusSubscriber(SubscriberUsecase[Received]):

@@ -1,7 +1,8 @@
 """One stream in memory with its consumer groups: the data and its rules, without waiting.
 
 An entry's place is its number since the stream began, so that how far a group is, how far it is behind
-and what may be trimmed are plain subtractions. Text only goes in and out; nobody shares an object.
+and what may be trimmed are plain subtractions. Text only goes in and out; what is appended is the stream's,
+and its readers see it through a view.
 """
 
 from __future__ import annotations

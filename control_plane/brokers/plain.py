@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import unwrap
-from types import NoneType
-from typing import Any, cast
+from types import FunctionType, MethodType, NoneType
+from typing import Any
 
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
 from faststream._internal.endpoint.subscriber.utils import default_filter
@@ -39,13 +39,14 @@ def plain_call(subscriber: SubscriberUsecase[Any], *, parser: Any, decoder: Any)
 
 
 def _of_model(model: Any) -> PlainCall | None:
-    injected = model.dependencies or model.extra_dependencies or model.custom_fields
-    asks_for_more = injected or model.keyword_args or model.args_name or model.kwargs_name
-    if asks_for_more or len(model.positional_args) != 1 or model.is_generator:
+    names = (*model.positional_args, *model.keyword_args)
+    asks_for_more = model.dependencies or model.extra_dependencies or model.custom_fields
+    if asks_for_more or len(names) != 1 or model.args_name or model.kwargs_name or model.is_generator:
         return None
-    (name,), serializer, call = model.positional_args, model.serializer, model.call
+    (name,), serializer = names, model.serializer
+    call = _by_position(model.call, name) if model.positional_args else _by_name(model.call, name)
     if serializer is None:
-        return cast("PlainCall", call)
+        return call
     kind = lone_model(serializer.options[name])
     if kind is None and not serializer.model.__pydantic_complete__:
         return None  # what it is annotated with is defined later
@@ -62,6 +63,16 @@ def _of_model(model: Any) -> PlainCall | None:
         return result if result is None and returns_nothing else serializer.response(result)
 
     return validated
+
+
+def _by_position(handler: Callable[..., Any], name: str) -> PlainCall:
+    """Return what hands a handler its argument by position, which is quicker, where it cannot tell."""
+    is_plain = isinstance(handler, FunctionType | MethodType) and not hasattr(handler, "__wrapped__")
+    return handler if is_plain else _by_name(handler, name)
+
+
+def _by_name(handler: Callable[..., Any], name: str) -> PlainCall:
+    return lambda payload: handler(**{name: payload})
 
 
 def _validator(arguments: type[BaseModel], name: str) -> Callable[[Any], Any] | None:

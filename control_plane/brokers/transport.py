@@ -5,7 +5,7 @@ has read, and for each entry read and not yet acknowledged, who holds it, since 
 it was delivered; that count is the truth for `max_deliveries`, even across `kill -9`. Reading a new
 entry counts as its first delivery; taking it again counts nothing, `redeliver` does: what merely
 waited in a process that was killed has not been tried.
-Names are whole keys (`{app}:bus:{stream}`). Times are in seconds.
+Names are whole keys (`{app}:bus:{stream}`). Times are in seconds. Nobody changes fields that were appended.
 
 Every method raises `BusUnavailable` (E4001) when the bus does not answer (`append` has a time limit of its
 own besides) and `BusError` (E4002, E4003) when it refuses; those that name a group raise `GroupMissing` when
@@ -99,8 +99,6 @@ class StreamTransport(Protocol):
         self, stream: str, fields: Fields, *, max_len: int, keep: int, timeout_s: float | None = None
     ) -> str:
         """Append an entry and return its id; wait for the bus to answer, at most `timeout_s`.
-
-        Nobody changes the fields from here on.
 
         A stream that has reached `max_len` first loses its oldest entries that every group has
         acknowledged, down to `keep`; without any group, simply its oldest.

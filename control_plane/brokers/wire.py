@@ -52,8 +52,8 @@ def decode(fields: Mapping[str, str]) -> Any:
     """
     try:
         data = fields["data"]
-    except KeyError as exc:
-        raise Undeliverable("the entry has no field 'data'") from exc
+    except KeyError:
+        raise Undeliverable("the entry has no field 'data'") from None
     content_type = fields.get("content_type")
     if content_type is not None:
         if content_type == BYTES:

@@ -1,10 +1,10 @@
 """Who leads: one control plane for each application on one bus, by a lease.
 
-The lease is on the bus, since two launches in two folders share nothing else. It is held in the name of the
-runtime folder, which is noted there before anybody asks for the lease: whoever holds that folder's lock knows
-that the one before is dead, and takes the lease over without waiting for its end, at whatever moment the one
-before died. A leader that was paused past its lease is certain of nothing until it has renewed it; where
-somebody else leads by then, it gives up.
+The lease is on the bus, since two launches in two folders share nothing else. It is held in the name of a
+launch of the runtime folder. Whoever begins a launch there holds the folder's lock, and so knows that the one
+before is dead: it takes the lease over without waiting for its end, at whatever moment the one before died.
+A leader that was paused past its lease is certain of nothing until it has renewed it; where somebody else
+leads by then, of the same folder or not, it gives up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TTL_S: Final = 10.0
 
 
 class Leadership:
-    """The lease of one launch. `folder` is its runtime folder, `file` holds the name in which it leads."""
+    """The lease of one launch. `folder` is its runtime folder; `file` makes it unlike any other."""
 
     def __init__(self, app: str, leases: LeaseTable, state: SharedState, *, folder: Path, file: Path) -> None:
         self._app = app
@@ -55,8 +55,9 @@ class Leadership:
             LaunchError: another control plane leads the application on this bus (E2013).
             BusError: the bus does not answer.
         """
-        self._holder = _noted(self._file) or _note(self._file, secrets.token_hex(8))
-        if not await self._grant():
+        folder = _name(self._file)
+        self._holder = f"{folder}{secrets.token_hex(8)}"
+        if not await self._grant(heir_of=folder):
             raise await self._refusal()
         who = {"folder": str(self._folder), "pid": os.getpid(), "host": os.uname().nodename}
         await self._state.set(LEADER_KEY, who)
@@ -92,10 +93,11 @@ class Leadership:
         self._certain_until_s = 0.0
         with suppress(BusError):  # unreachable: then the next launch here takes it over
             await self._leases.release(Lease(LEASE, self._token, TTL_S))
+            self._file.unlink(missing_ok=True)
 
-    async def _grant(self) -> bool:
+    async def _grant(self, *, heir_of: str = "") -> bool:
         asked_s = clock.now_s()
-        grant = await self._leases.grant(LEASE, TTL_S, self._holder)
+        grant = await self._leases.grant(LEASE, TTL_S, self._holder, heir_of)
         if grant.token:
             self._token, self._certain_until_s = grant.token, asked_s + TTL_S
         return bool(grant.token)
@@ -112,20 +114,18 @@ class Leadership:
         )
 
 
-def _noted(file: Path) -> str:
-    with suppress(OSError, ValueError):
-        return file.read_text().strip()
-    return ""
-
-
-def _note(file: Path, holder: str) -> str:
-    written = file.with_suffix(".new")
+def _name(file: Path) -> str:
+    """Return the name of the folder that the file is in: not that of a copy, here or on another machine."""
     try:
-        written.write_text(f"{holder}\n")
-        written.replace(file)
+        with open(os.open(file, os.O_CREAT | os.O_RDWR, 0o600), "r+", errors="replace") as noted:
+            name = noted.read().strip()
+            if not name:
+                name = secrets.token_hex(8)
+                noted.write(f"{name}\n")
+            return f"{os.uname().nodename}/{os.fstat(noted.fileno()).st_ino}/{name}/"
     except OSError as exc:  # a full disk: then the next launch here waits until the lease runs out
         log.warning("lease.not_noted", extra={"error": str(exc)})
-    return holder
+        return f"{secrets.token_hex(8)}/"
 
 
 def _description(leader: Any) -> str:

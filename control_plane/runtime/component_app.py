@@ -67,7 +67,8 @@ class _Application(FastAPI):
         self._component_router = router
         self._observed = False
         self._look_again_s = 0.0
-        super().__init__(title=title, openapi_url=None)
+        super().__init__(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+        self.openapi_url = OPENAPI  # answered by us: a route of FastAPI's has a pattern to compile
 
     @property
     def routes(self) -> list[BaseRoute]:

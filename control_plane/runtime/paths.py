@@ -92,7 +92,7 @@ class RuntimeDir(NamedTuple):
 
     @property
     def leader(self) -> Path:
-        """The file with the name in which launches of this folder hold the leader's lease."""
+        """The file that tells this folder from a copy; launches of one folder inherit the leader's lease."""
         return self.home / "leader"
 
     @property

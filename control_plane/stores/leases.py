@@ -32,12 +32,14 @@ class Grant:
 
 
 class LeaseTable(Protocol):
-    """What a store does for leases.
+    """What a store does for leases."""
 
-    Who says in whose name it asks is granted what is held in that name: its holder is known to be dead.
-    """
+    async def grant(self, name: str, ttl_s: float, holder: str = "", heir_of: str = "") -> Grant:
+        """Grant what nobody holds, or what is held in the name of `holder` already: its answer was lost.
 
-    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant: ...
+        What is held in a name that begins with `heir_of` is granted as well: its holder is known to be dead.
+        """
+        ...
 
     async def renew(self, lease: Lease) -> bool: ...
 

@@ -30,8 +30,8 @@ class RedisLeases:
     def follow(self, prefix: str) -> AbstractAsyncContextManager[Mailbox]:
         return self._feed.follow(prefix)
 
-    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant:
-        args = (ttl_ms(ttl_s), REMEMBER_MS, holder)
+    async def grant(self, name: str, ttl_s: float, holder: str = "", heir_of: str = "") -> Grant:
+        args = (ttl_ms(ttl_s), REMEMBER_MS, holder, heir_of)
         token, left_ms = await self._link.run(scripts.GRANT, [LEASE + name], *args)
         return Grant(token, (left_ms + 1) / 1000)
 

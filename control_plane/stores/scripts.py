@@ -33,8 +33,10 @@ end
 return found
 """
 
-# KEYS: lease. ARGV: ttl_ms, remember_ms, holder. Gives {token, 0} or {0, ms that the present grant has left}.
-# What is held in the name of who asks is granted anew; '' is nobody's name.
+# KEYS: lease. ARGV: ttl_ms, remember_ms, holder, heir_of.
+# Gives {token, 0} or {0, ms that the present grant has left}.
+# What is held in the name of `holder` is granted anew, and what in a name that begins with `heir_of`;
+# '' is nobody's name.
 # The token is at least the server's clock, so that it grows although the server lost its data, and
 # at least one more than the last, so that it grows although the clock was set back.
 GRANT = """
@@ -42,8 +44,10 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.call('HMGET', KEYS[1], 'token', 'until_ms', 'holder')
 local left = (tonumber(held[2]) or 0) - now
-local own = ARGV[3] ~= '' and held[3] == ARGV[3]
-if left > 0 and not own then return {0, left} end
+local holder = held[3] or ''
+local own = holder ~= '' and holder == ARGV[3]
+local heir = ARGV[4] ~= '' and string.sub(holder, 1, #ARGV[4]) == ARGV[4]
+if left > 0 and not own and not heir then return {0, left} end
 local token = math.max((tonumber(held[1]) or 0) + 1, now)
 local text = function(number) return string.format('%.0f', number) end
 redis.call('HSET', KEYS[1], 'token', text(token), 'until_ms', text(now + ARGV[1]), 'holder', ARGV[3])

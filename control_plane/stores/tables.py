@@ -95,6 +95,10 @@ class _Holding:
     expires_at: float
     holder: str
 
+    def passes_to(self, holder: str, heir_of: str) -> bool:
+        own = bool(self.holder) and self.holder == holder
+        return own or (bool(heir_of) and self.holder.startswith(heir_of))
+
 
 class MemoryLeases:
     """Leases and recorded results of one process; see `leases.OnceTable`."""
@@ -105,10 +109,10 @@ class MemoryLeases:
         self._held: dict[str, _Holding] = {}
         self._results = ExpiringTable(on_change=lambda key: None)
 
-    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant:
+    async def grant(self, name: str, ttl_s: float, holder: str = "", heir_of: str = "") -> Grant:
         now = asyncio.get_running_loop().time()
         holding = self._held.get(name)
-        if holding and holding.expires_at > now and not (holder and holding.holder == holder):
+        if holding and holding.expires_at > now and not holding.passes_to(holder, heir_of):
             return Grant(0, holding.expires_at - now)
         self._held[name] = _Holding(next(self._tokens), now + ttl_s, holder)
         return Grant(self._held[name].token)

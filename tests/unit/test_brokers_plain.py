@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Annotated, Any
 
 import pytest
@@ -54,11 +55,26 @@ async def subscribed(register: Callable[[BusBroker], Any]) -> AsyncIterator[Plai
         await transport.close()
 
 
-@pytest.mark.parametrize("handler", [model, anything, blocking])
+@pytest.mark.parametrize("handler", [model, anything, blocking, by_name])
 async def test_a_handler_of_its_message_alone_is_called_with_it(handler: Any) -> None:
     async with subscribed(lambda broker: broker.subscriber("chapters")(handler)) as call:
         assert call is not None
         await call({"number": 3})
+
+
+async def test_what_wraps_a_handler_gets_its_message_by_name_as_from_faststream() -> None:
+    seen: list[Any] = []
+
+    @wraps(model)
+    async def logged(**arguments: Any) -> None:
+        seen.append(arguments["chapter"].number)
+        await model(**arguments)
+
+    async with subscribed(lambda broker: broker.subscriber("chapters")(logged)) as call:
+        assert call is not None
+        await call({"number": 3})
+
+    assert seen == [3]
 
 
 async def test_what_it_is_called_with_is_validated() -> None:
@@ -186,7 +202,7 @@ async def test_an_argument_that_no_model_can_name_is_handed_on() -> None:
     assert seen == [{"number": 3}]
 
 
-@pytest.mark.parametrize("handler", [depending, in_context, fields, rest, named, by_name, nothing])
+@pytest.mark.parametrize("handler", [depending, in_context, fields, rest, named, nothing])
 async def test_a_handler_that_asks_for_more_is_dispatched(handler: Any) -> None:
     async with subscribed(lambda broker: broker.subscriber("chapters")(handler)) as call:
         assert call is None

@@ -150,8 +150,17 @@ async def test_the_document_is_the_same(method: str, prefix: str) -> None:
     assert ours.json() == theirs.json()
 
 
-async def test_a_document_cannot_be_posted() -> None:
-    assert (await asked(ComponentApp(a_router(), title="writer"), "POST", OPENAPI)).status in (404, 405)
+async def test_a_page_of_documentation_can_be_made_of_it() -> None:
+    """As FastAPI describes it for pages of one's own."""
+    router = APIRouter()
+
+    @router.get("/documentation")
+    async def documentation(request: Request) -> str:
+        return str(request.scope["root_path"] + request.app.openapi_url)
+
+    app = ComponentApp(router, title="writer")
+    page = await asked(app, "GET", "/documentation", prefix="/agents/writer")
+    assert page.json() == f"/agents/writer{OPENAPI}"
 
 
 async def test_a_route_for_everything_does_not_hide_the_document() -> None:

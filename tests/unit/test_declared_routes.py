@@ -70,6 +70,17 @@ def test_routes_that_cannot_be_worked_out_are_left_to_whoever_serves_them() -> N
     work_out(shop)
 
 
+def test_a_lazy_object_is_not_brought_to_life() -> None:
+    class Lazy:
+        @property  # type: ignore[misc]
+        def __class__(self) -> type:
+            pytest.fail("it was asked for its class")
+
+    shop = ModuleType("shop")
+    shop.database = Lazy()  # type: ignore[attr-defined]
+    work_out(shop)
+
+
 def test_an_unknown_application_declares_nothing() -> None:
     assert declared_routes(page, "/") == ()
 

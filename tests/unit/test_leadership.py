@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,9 @@ class Bus(MemoryState):
         self.forgets_to_reply = False
         self.kept, self.leases = self.leases, self  # type: ignore[assignment]
 
-    async def grant(self, name: str, ttl_s: float, holder: str = "") -> Grant:
+    async def grant(self, name: str, ttl_s: float, holder: str = "", heir_of: str = "") -> Grant:
         self._answer()
-        grant = await self.kept.grant(name, ttl_s, holder)
+        grant = await self.kept.grant(name, ttl_s, holder, heir_of)
         if self.forgets_to_reply:
             raise BusError("no reply")
         return grant
@@ -138,6 +139,32 @@ async def test_a_leader_who_was_paused_past_its_lease_gives_up_where_another_one
     assert not paused.is_certain
     await other.confirm()
     assert other.is_certain
+
+
+async def test_a_leader_gives_up_where_a_later_launch_of_its_folder_leads(bus: Bus, tmp_path: Path) -> None:
+    """Somebody removed the lock of a launch that lives."""
+    forgotten, later = launch(bus, tmp_path), launch(bus, tmp_path)
+    await forgotten.take()
+    await later.take()
+    with pytest.raises(LaunchError, match="E2013"):
+        await forgotten.confirm()
+    await later.confirm()
+    assert later.is_certain
+
+
+async def test_a_copy_of_a_folder_inherits_nothing(bus: Bus, tmp_path: Path) -> None:
+    first = launch(bus, tmp_path / "a")
+    await first.take()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(LaunchError, match="E2013"):
+        await launch(bus, tmp_path / "b").take()
+    await first.confirm()
+
+
+async def test_a_folder_that_cannot_be_written_to_leads_all_the_same(bus: Bus, tmp_path: Path) -> None:
+    leader = Leadership("novel", bus, bus, folder=tmp_path, file=tmp_path / "nowhere" / "leader")  # type: ignore[arg-type]
+    await leader.take()
+    assert leader.is_certain
 
 
 async def test_a_lease_that_ran_out_or_was_lost_with_the_bus_is_taken_again(bus: Bus, tmp_path: Path) -> None:

@@ -72,11 +72,13 @@ def _import_all(modules: Sequence[str]) -> None:
 
 def import_users(module: str, watch: ImportWatch) -> tuple[Imported, list[str]]:
     """Import a component's module; return what came of it, and the names of all modules that came with it."""
+    from control_plane.runtime.declared_routes import work_out  # with FastAPI, which is there by now
+
     last, before, began_s = next(reversed(sys.modules)), Footprint.take(), clock.now_s()
     outcome, why, left_clean = "imported", "", False
     try:
         with watch:
-            importlib.import_module(module)
+            work_out(importlib.import_module(module))
     except Elsewhere:
         left_clean = True
     except (Exception, SystemExit) as exc:
@@ -90,10 +92,6 @@ def import_users(module: str, watch: ImportWatch) -> tuple[Imported, list[str]]:
     # From the end: whoever looks through all of them writes reference counts on pages that are shared.
     new = list(itertools.takewhile(lambda name: name != last, reversed(sys.modules)))
     _users_modules.extend(new)
-    if outcome == "imported":
-        from control_plane.runtime.declared_routes import work_out  # with FastAPI, which hosts need
-
-        work_out(sys.modules[module])
     duration_s = round(clock.now_s() - began_s, 4)
     done = Imported.model_validate(
         {"module": module, "outcome": outcome, "spoils": spoils, "duration_s": duration_s, "why": why}

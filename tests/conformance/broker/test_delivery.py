@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from faststream.exceptions import AckMessage, NackMessage, RejectMessage
@@ -14,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from contracts.component import Handler
 from control_plane.brokers import Failure, StreamTransport
-from tests.conformance.broker.conftest import MakeBroker
+from tests.conformance.broker.conftest import IMPATIENT, MakeBroker
 from tests.support.ledgers import ledger as ledger_of
 from tests.support.wait import eventually
 
@@ -240,6 +241,34 @@ class TestAFailingHandler:
         assert dead.fields["error"] == r"FileNotFoundError: caf\udce9"
         assert r"caf\udce9" in dead.fields["traceback"]
 
+    async def test_one_that_fails_slowly_is_not_read_ahead_of(
+        self, make_broker: MakeBroker, transport: StreamTransport
+    ) -> None:
+        """However quick it was before: what it would hold is for other replicas."""
+        broker = make_broker(settings=replace(IMPATIENT, backoff_s=60.0, backoff_max_s=60.0))
+        quick, slow = 0, 0
+
+        @broker.subscriber("chapters")
+        async def write(chapter: Chapter) -> None:
+            nonlocal quick, slow
+            if chapter.number == 0:
+                quick += 1
+                return
+            await asyncio.sleep(0.06)
+            slow += 1
+            raise RuntimeError("on purpose")
+
+        await broker.start()
+        for number in (0, 0, *range(1, 21)):
+            await broker.publish(Chapter(number=number), "chapters")
+        await eventually(lambda: quick == 2 and slow >= 6)
+        for number in range(1, 21):
+            await broker.publish(Chapter(number=number), "chapters")
+        await eventually(lambda: slow >= 8)
+        info = await transport.info(BUS)
+        assert info is not None
+        assert info.groups[0].lag == 20
+
 
 async def two_dead(transport: StreamTransport) -> list[object]:
     """Return the dead letters once there are two."""
@@ -273,6 +302,19 @@ class TestAMessageThatCannotBeHandled:
         await transport.append(BUS, fields, max_len=100, keep=10)
         (dead,) = await eventually(lambda: transport.range(DEAD))
         assert (tries, dead.fields["deliveries"]) == (0, "1")
+
+    async def test_its_dead_letter_says_what_is_missing(
+        self, make_broker: MakeBroker, transport: StreamTransport
+    ) -> None:
+        broker = make_broker()
+
+        @broker.subscriber("chapters")
+        async def write(chapter: Chapter) -> None: ...
+
+        await broker.start()
+        await transport.append(BUS, {"note": "no data"}, max_len=100, keep=10)
+        (dead,) = await eventually(lambda: transport.range(DEAD))
+        assert dead.fields["error"] == "Undeliverable: the entry has no field 'data'"
 
     async def test_a_validation_error_of_the_handlers_own_is_retried(
         self, make_broker: MakeBroker, transport: StreamTransport

@@ -36,7 +36,7 @@ async def test_a_lease_is_granted_anew_in_the_name_in_which_it_is_held_and_in_no
     state: MemoryState | RedisState, other: MemoryState | RedisState
 ) -> None:
     first = await state.leases.grant("name", 60, "holder")
-    for refused in ("another", ""):
+    for refused in ("another", "hold", ""):
         grant = await other.leases.grant("name", 60, refused)
         assert not grant.token
         assert grant.retry_in_s > 50
@@ -47,12 +47,22 @@ async def test_a_lease_is_granted_anew_in_the_name_in_which_it_is_held_and_in_no
     assert (await state.leases.grant("name", 60, "holder")).token > second.token  # a renewal keeps the name
 
 
+async def test_an_heir_is_granted_what_is_held_in_a_name_that_begins_so(
+    state: MemoryState | RedisState, other: MemoryState | RedisState
+) -> None:
+    first = await state.leases.grant("name", 60, "folder/1")
+    assert not (await other.leases.grant("name", 60, "other/1", "other/")).token
+    second = await other.leases.grant("name", 60, "folder/2", "folder/")
+    assert second.token > first.token
+    assert not (await state.leases.grant("name", 60, "folder/1")).token  # it was inherited, and is so no more
+
+
 async def test_a_lease_that_is_held_in_no_name_is_granted_to_nobody_else(
     state: MemoryState | RedisState, other: MemoryState | RedisState
 ) -> None:
     await state.leases.grant("name", 60)
     assert not (await other.leases.grant("name", 60)).token
-    assert not (await other.leases.grant("name", 60, "holder")).token
+    assert not (await other.leases.grant("name", 60, "holder", "holder")).token
 
 
 async def test_a_released_lease_goes_to_a_waiter_at_once(state: SharedState, other: SharedState) -> None:
