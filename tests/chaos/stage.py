@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from control_plane.connections import connect
 from tests.e2e.test_faults import AGENTS
-from tests.support.anchored import gone
+from tests.support.anchored import anchor_above, gone
 from tests.support.backend import DEMO, REPOSITORY, Backend
 from tests.support.wait import eventually
 
@@ -166,11 +166,7 @@ class Stage:
 
     def anchor_pid(self, status: Mapping[str, Any]) -> int | None:
         """Return the anchor: the parent that all hosts have in common, unless they were orphaned."""
-        parents = set()
-        for replica in replicas(status):
-            with contextlib.suppress(psutil.Error):
-                parents.add(psutil.Process(replica["pid"]).ppid())
-        pid = parents.pop() if len(parents) == 1 else None
+        pid = anchor_above(replica["pid"] for replica in replicas(status))
         return pid if pid not in (None, 1, os.getpid(), self.launch_pid) else None
 
     def bus_pid(self) -> int | None:

@@ -13,14 +13,14 @@ import psutil
 import pytest
 
 from tests.e2e.test_faults import finished, pids, post
-from tests.support.anchored import gone
+from tests.support.anchored import anchor_above, gone
 from tests.support.backend import Backend, backend, request
 from tests.support.wait import wait_until
 
 
 def anchor_of(made: Backend, status: dict[str, Any]) -> int:
     """Return the process id of the anchor: the parent of every host."""
-    (anchor,) = {psutil.Process(pid).ppid() for pid in pids(status).values()}
+    anchor: int = wait_until(lambda: anchor_above(pids(status).values()))
     return anchor
 
 

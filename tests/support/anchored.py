@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,21 @@ from tests.support.wait import eventually, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ANSWER_TIMEOUT_S = 20.0
+
+
+def anchor_above(hosts: Iterable[int]) -> int | None:
+    """Return the parent that all these processes have in common, if it is an anchor.
+
+    Hosts can be ready before the process that forked them, a fork of their image, has ended.
+    """
+    parents = set()
+    for pid in hosts:
+        with contextlib.suppress(psutil.Error):
+            parents.add(psutil.Process(pid).parent())
+    parent = parents.pop() if len(parents) == 1 else None
+    with contextlib.suppress(psutil.Error):
+        return parent.pid if parent is not None and parent.name() != "ctl-image" else None
+    return None
 
 
 @dataclass

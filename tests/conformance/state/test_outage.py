@@ -56,6 +56,9 @@ async def test_a_state_that_nobody_asks_has_no_connection(running: Server, clien
         alone = len(await client.client_list())
         await idle.set("key", 1)
         assert len(await client.client_list()) == alone + 1
+    async with open_state("novel", running.url) as unasked:
+        assert isinstance(unasked, RedisState)
+    assert "client" not in vars(unasked._link)
 
 
 async def test_an_unreachable_server_is_a_bus_error(state: SharedState, running: Server) -> None:
