@@ -93,7 +93,8 @@ class _Handler(HandlerCallWrapper[..., Any]):
 
     @cached_property
     def _recorder(self) -> CallRecorder:  # type: ignore[override]
-        return CallRecorder(getattr(self._declared_call, "__name__", ""), self._outer_config)
+        call = self._declared_call
+        return CallRecorder(getattr(call, "__name__", repr(call)), self._outer_config)
 
 
 class BusSubscriber(SubscriberUsecase[Received]):

@@ -66,7 +66,7 @@ class Held:
         return delivery
 
     def worked(self, took_s: float | None) -> None:
-        """Count a worker as free again, and note how long its handler took, if it was called."""
+        """Count a worker as free again, and note how long handling took, if it came to that."""
         self._working -= 1
         if took_s is not None:
             mean_s = took_s if self._mean_s is None else self._mean_s

@@ -67,8 +67,9 @@ def _of_model(model: Any) -> PlainCall | None:
 
 def _by_position(handler: Callable[..., Any], name: str) -> PlainCall:
     """Return what hands a handler its argument by position, which is quicker, where it cannot tell."""
-    is_plain = isinstance(handler, FunctionType | MethodType) and not hasattr(handler, "__wrapped__")
-    return handler if is_plain else _by_name(handler, name)
+    is_function = isinstance(handler, FunctionType | MethodType)
+    stands_for_another = hasattr(handler, "__wrapped__") or hasattr(handler, "__signature__")
+    return handler if is_function and not stands_for_another else _by_name(handler, name)
 
 
 def _by_name(handler: Callable[..., Any], name: str) -> PlainCall:

@@ -27,6 +27,7 @@ log = logging.getLogger("coplane.leadership")
 LEASE: Final = "control-plane"
 LEADER_KEY: Final = "ctl.leader"
 TTL_S: Final = 10.0
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Leadership:
@@ -89,11 +90,12 @@ class Leadership:
                 raise await self._refusal()
 
     async def give_up(self) -> None:
-        """Give the lease back, so that the next launch need not wait for its end."""
-        self._certain_until_s = 0.0
-        with suppress(BusError):  # unreachable: then the next launch here takes it over
+        """Give the lease back, so that nobody need wait for its end; leave alone what others hold."""
+        with suppress(BusError, LaunchError):  # unreachable: then the next launch here takes it over
+            await self.confirm()  # or a grant of which we have not heard would stay
             await self._leases.release(Lease(LEASE, self._token, TTL_S))
             self._file.unlink(missing_ok=True)
+        self._certain_until_s = 0.0
 
     async def _grant(self, *, heir_of: str = "") -> bool:
         asked_s = clock.now_s()
@@ -122,10 +124,19 @@ def _name(file: Path) -> str:
             if not name:
                 name = secrets.token_hex(8)
                 noted.write(f"{name}\n")
-            return f"{os.uname().nodename}/{os.fstat(noted.fileno()).st_ino}/{name}/"
-    except OSError as exc:  # a full disk: then the next launch here waits until the lease runs out
+            info = os.fstat(noted.fileno())
+            return f"{_kernel()}/{info.st_dev}:{info.st_ino}/{name}/"
+    except OSError as exc:  # a full disk: then the next launch here is refused until the lease runs out
         log.warning("lease.not_noted", extra={"error": str(exc)})
         return f"{secrets.token_hex(8)}/"
+
+
+def _kernel() -> str:
+    """Return whose locks are ours as well: those of one kernel, in whatever container."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:  # not Linux
+        return os.uname().nodename
 
 
 def _description(leader: Any) -> str:

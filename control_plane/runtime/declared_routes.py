@@ -36,10 +36,10 @@ def work_out(module: ModuleType) -> None:
 
     It does so when they are looked at first; done before a fork, all hosts share what comes of it.
     """
-    with contextlib.suppress(Exception):  # whoever serves them meets it again, and says so
-        for value in list(vars(module).values()):
-            # By its type: a lazy object would come to life if it were asked for its class.
-            if issubclass(type(value), Starlette | Router):
+    for value in list(getattr(module, "__dict__", {}).values()):
+        # By its type: a lazy object would come to life if it were asked for its class.
+        if issubclass(type(value), Starlette | Router):
+            with contextlib.suppress(Exception, SystemExit):  # whoever serves them meets it, and says so
                 for _ in iter_route_contexts(value.routes):
                     pass
 

@@ -26,7 +26,7 @@ ANSWER_TIMEOUT_S = 20.0
 
 
 def anchor_above(hosts: Iterable[int]) -> int | None:
-    """Return the parent that all these processes have in common, if it is an anchor.
+    """Return the parent that all these processes have in common, unless it is a fork of their image.
 
     Hosts can be ready before the process that forked them, a fork of their image, has ended.
     """

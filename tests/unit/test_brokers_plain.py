@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
+from inspect import signature
 from typing import Annotated, Any
 
 import pytest
@@ -40,6 +41,15 @@ async def by_name(*, chapter: Chapter) -> None: ...
 async def nothing() -> None: ...
 
 
+async def test_a_handler_has_the_mock_that_faststreams_tests_look_at() -> None:
+    broker = BusBroker(
+        app="app", component="editor", replica="editor-1", transport=await open_transport("memory://")
+    )
+    handler = broker.subscriber("chapters")(model)
+    handler.set_test()
+    handler.mock.assert_not_called()
+
+
 @asynccontextmanager
 async def subscribed(register: Callable[[BusBroker], Any]) -> AsyncIterator[PlainCall | None]:
     """Give what calls the handler that was registered, once the broker has started."""
@@ -62,10 +72,16 @@ async def test_a_handler_of_its_message_alone_is_called_with_it(handler: Any) ->
         await call({"number": 3})
 
 
-async def test_what_wraps_a_handler_gets_its_message_by_name_as_from_faststream() -> None:
+def signed_as_model(function: Any) -> Any:
+    function.__signature__ = signature(model, eval_str=True)
+    return function
+
+
+@pytest.mark.parametrize("wrapped", [wraps(model), signed_as_model])
+async def test_what_wraps_a_handler_gets_its_message_by_name_as_from_faststream(wrapped: Any) -> None:
     seen: list[Any] = []
 
-    @wraps(model)
+    @wrapped
     async def logged(**arguments: Any) -> None:
         seen.append(arguments["chapter"].number)
         await model(**arguments)

@@ -150,6 +150,10 @@ async def test_the_document_is_the_same(method: str, prefix: str) -> None:
     assert ours.json() == theirs.json()
 
 
+async def test_a_document_is_only_read() -> None:
+    assert (await asked(ComponentApp(a_router(), title="writer"), "POST", OPENAPI)).status == 404
+
+
 async def test_a_page_of_documentation_can_be_made_of_it() -> None:
     """As FastAPI describes it for pages of one's own."""
     router = APIRouter()

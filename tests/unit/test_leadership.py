@@ -161,6 +161,41 @@ async def test_a_copy_of_a_folder_inherits_nothing(bus: Bus, tmp_path: Path) -> 
     await first.confirm()
 
 
+async def test_a_folder_inherits_nothing_from_one_on_another_machine(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a disk that two machines share, or of two that were cloned."""
+    await launch(bus, tmp_path).take()
+    monkeypatch.setattr("control_plane.launcher.leadership._BOOT_ID", tmp_path / "nowhere")
+    with pytest.raises(LaunchError, match="E2013"):
+        await launch(bus, tmp_path).take()
+
+
+async def test_who_stops_before_it_heard_of_a_grant_leaves_the_lease_to_anybody(
+    bus: Bus, tmp_path: Path
+) -> None:
+    leader = launch(bus, tmp_path / "a")
+    await leader.take()
+    await bus.kept.release(Lease(LEASE, leader._token, TTL_S))  # as if the bus had been emptied
+    bus.forgets_to_reply = True
+    with pytest.raises(BusError):
+        await leader.confirm()
+    bus.forgets_to_reply = False
+    await leader.give_up()
+    await launch(bus, tmp_path / "b").take()
+
+
+async def test_who_stops_leaves_alone_what_a_later_launch_of_its_folder_holds(
+    bus: Bus, tmp_path: Path
+) -> None:
+    forgotten, later = launch(bus, tmp_path), launch(bus, tmp_path)
+    await forgotten.take()
+    await later.take()
+    await forgotten.give_up()
+    await later.confirm()
+    await launch(bus, tmp_path).take()  # the later one was killed, and is inherited from
+
+
 async def test_a_folder_that_cannot_be_written_to_leads_all_the_same(bus: Bus, tmp_path: Path) -> None:
     leader = Leadership("novel", bus, bus, folder=tmp_path, file=tmp_path / "nowhere" / "leader")  # type: ignore[arg-type]
     await leader.take()

@@ -75,12 +75,14 @@ def import_users(module: str, watch: ImportWatch) -> tuple[Imported, list[str]]:
     from control_plane.runtime.declared_routes import work_out  # with FastAPI, which is there by now
 
     last, before, began_s = next(reversed(sys.modules)), Footprint.take(), clock.now_s()
-    outcome, why, left_clean = "imported", "", False
+    outcome, why, left_clean, makes_do = "imported", "", False, False
     try:
         with watch:
-            work_out(importlib.import_module(module))
+            imported = importlib.import_module(module)
+            makes_do = bool(watch.refused)
+            work_out(imported)
     except Elsewhere:
-        left_clean = True
+        left_clean = not makes_do
     except (Exception, SystemExit) as exc:
         # The supervision boundary for the users' code; its host meets the same exception and reports it.
         outcome, why = "failed", users_traceback(exc)

@@ -267,7 +267,7 @@ class TestAFailingHandler:
         await eventually(lambda: slow >= 8)
         info = await transport.info(BUS)
         assert info is not None
-        assert info.groups[0].lag == 20
+        assert info.groups[0].lag >= 20
 
 
 async def two_dead(transport: StreamTransport) -> list[object]:
