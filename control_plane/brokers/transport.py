@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 Fields = Mapping[str, str]
 
 ABANDONED_S = 900.0  # a broadcast group that nobody has read for so long is removed when it is in the way
 
 
-class Entry(NamedTuple):
+@dataclass(slots=True)
+class Entry:
     """One entry of a stream; without fields where somebody deleted it while it was pending."""
 
     id: str
