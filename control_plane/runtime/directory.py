@@ -31,6 +31,7 @@ log = logging.getLogger("coplane.directory")
 
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
 LEAVING = frozenset({ReplicaState.DRAINING})
+RUNNING = SERVING | LEAVING | {ReplicaState.STARTING, ReplicaState.STOPPING}
 MISSED_INTERVALS = 3
 SILENT_INTERVALS = 2
 HISTORY_READ = 500
@@ -109,11 +110,18 @@ class EventDirectory:
             await changed.wait()
 
     def status(self) -> Mapping[str, Any]:
-        """Return the state of every known replica, by component."""
-        reports = [report for report, _ in self._local.values()]
-        reports += [report for host in self._hosts.values() for report in host.replicas.values()]
+        """Return the state of every known replica, by component.
+
+        No two processes run a replica of the same id. Where two tell of one, as after a move, or after a
+        death that kept a host from saying that its replica stopped, whoever runs it has it; of two such,
+        who spoke last, or this process.
+        """
+        hosts = sorted(self._hosts.values(), key=lambda host: host.last_seen_s)
+        reports = [report for host in hosts for report in host.replicas.values()]
+        reports += [report for report, _ in self._local.values()]
+        reports.sort(key=lambda report: (report.replica, report.state in RUNNING))
         known: dict[str, dict[str, str]] = {}
-        for report in sorted(reports, key=lambda report: report.replica):
+        for report in reports:
             known.setdefault(report.component, {})[report.replica] = report.state
         return known
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -136,7 +138,24 @@ def test_a_launch_that_took_over_starts_anew_at_the_same_address() -> None:
 
         assert after["gateway"] == first["gateway"]
         # The gateway hears of it when the control plane does, not before.
-        wait_until(lambda: request(f"{after['gateway']['url']}/-/ready")[0] == 200, 2)
+        wait_until(lambda: request(f"{after['gateway']['url']}/-/ready")[0] == 200)
+        assert novel.interrupt() == 0, novel.output
+        novel.assert_nothing_left()
+
+
+def test_a_gateway_is_not_taken_for_the_one_before_that_died_while_it_drained() -> None:
+    with backend() as novel:
+        before = novel.start("--mode", "multi").until_ready()
+        url = before["gateway"]["url"]
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port)) as unfinished:
+            unfinished.sendall(b"POST /api/v1/stories HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n{")
+            assert request(f"{url}/-/ready")[0] == 200  # by now, that one has begun
+
+            kill_anchor(novel, before)
+            until_ready_again(novel, before)
+
+        assert json.loads(request(f"{url}/-/status")[2])["gateway"] == {"gateway-1": "ready"}
         assert novel.interrupt() == 0, novel.output
         novel.assert_nothing_left()
 

@@ -60,20 +60,25 @@ class Scene:
         await self.bus.append_log("t:ctl:events", to_fields(heartbeat(component, prefix)), max_len=100)
         await eventually(lambda: prefix in [endpoint.prefix for endpoint in self.directory.endpoints()])
 
-    async def transition(self, replica: str, state: ReplicaState) -> None:
+    async def transition(self, replica: str, state: ReplicaState, *, host: str = "") -> None:
         """Let a replica's host tell its new state, and wait until it was heard."""
         component = replica.rpartition("-")[0]
         message = ComponentTransitioned(
             component=component,
             replica=replica,
-            host=f"h-{replica}",
+            host=host or f"h-{replica}",
             endpoint=f"unix:///{replica}",
             prefix=f"/{component}",
             from_state=ReplicaState.STARTING,
             to_state=state,
         )
         await self.bus.append_log("t:ctl:events", to_fields(message), max_len=100)
-        await eventually(lambda: self.directory.status().get(component, {}).get(replica) == state)
+        await self.directory.caught_up()
+
+    def run(self, replica: str, state: ReplicaState) -> None:
+        """Let this process tell of a replica of its own."""
+        component = replica.rpartition("-")[0]
+        self.directory.set_local(ReplicaReport(component=component, replica=replica, state=state), None)
 
     def replicas(self, component: str) -> list[tuple[str, bool]]:
         endpoints = self.directory.endpoints()
@@ -250,3 +255,37 @@ async def test_who_asks_again_waits_for_what_was_said_since() -> None:
         await here.directory.caught_up()
 
         assert "late-49" in here.known()
+
+
+async def test_a_replica_in_this_process_is_not_what_a_dead_one_of_its_id_was_last() -> None:
+    async with scene() as here:
+        await here.transition("gateway-1", ReplicaState.DRAINING, host="died while it drained")
+
+        here.run("gateway-1", ReplicaState.READY)
+
+        assert here.directory.status()["gateway"] == {"gateway-1": "ready"}
+
+
+async def test_a_replica_is_what_the_host_said_that_spoke_of_it_last() -> None:
+    async with scene() as here:
+        await here.transition("outliner-1", ReplicaState.STARTING, host="now")
+        here.now_s = 1.0
+        await here.transition("outliner-1", ReplicaState.DRAINING, host="before")
+        here.now_s = 2.0
+
+        await here.transition("outliner-1", ReplicaState.READY, host="now")
+
+        assert here.directory.status()["outliner"] == {"outliner-1": "ready"}
+
+
+async def test_a_replica_that_moved_is_not_stopped_as_it_is_where_it_was() -> None:
+    """A host that holds others as well goes on to tell that it stopped this one."""
+    async with scene() as here:
+        here.run("outliner-1", ReplicaState.STOPPED)
+        await here.transition("outliner-1", ReplicaState.READY, host="elsewhere")
+        here.run("critic-1", ReplicaState.READY)
+        await here.transition("critic-1", ReplicaState.FAILED, host="elsewhere")
+
+        states = here.directory.status()
+        assert states["outliner"] == {"outliner-1": "ready"}
+        assert states["critic"] == {"critic-1": "ready"}
