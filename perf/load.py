@@ -1,15 +1,17 @@
-"""Puts a server under the load of `wrk`: 16 connections on one thread, each with one request at a time."""
+"""Puts servers under the load of `wrk`: 16 connections on one thread, each with one request at a time."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import statistics
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 CONNECTIONS = 16
-WARM_UP_S = 1
-DURATION_S = 3
+TURNS = 4
+TURN_S = 1
 # Of a run beyond its own duration: wrk waits for nobody, so this is reached by a stuck machine only.
 TIMEOUT_S = 30
 
@@ -38,14 +40,31 @@ def missing(tool: str) -> str:
     return "" if path_of(tool) else f"not installed: apt-get install {tool}"
 
 
-def load(url: str) -> LoadResult:
-    """Warm a server up and measure it.
+def load_in_turn(urls: Mapping[str, str]) -> dict[str, LoadResult]:
+    """Warm servers up, then load them in turn, to and fro: a machine that slows down is slow for all.
+
+    Returns:
+        For each name, the medians of its turns.
 
     Raises:
         RuntimeError: not every answer was whole and good.
     """
-    _wrk(url, WARM_UP_S)
-    return _wrk(url, DURATION_S)
+    order = list(urls)
+    for name in order:
+        _wrk(urls[name], TURN_S)
+    results: dict[str, list[LoadResult]] = {name: [] for name in order}
+    for _ in range(TURNS):
+        for name in order:
+            results[name].append(_wrk(urls[name], TURN_S))
+        order.reverse()
+    return {name: _median(found) for name, found in results.items()}
+
+
+def _median(results: list[LoadResult]) -> LoadResult:
+    return LoadResult(
+        rps=statistics.median(result.rps for result in results),
+        p99_ms=statistics.median(result.p99_ms for result in results),
+    )
 
 
 def _wrk(url: str, duration_s: int) -> LoadResult:

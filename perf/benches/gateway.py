@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from perf.load import LoadResult, load, missing, path_of
+from perf.load import load_in_turn, missing, path_of
 from perf.peers.bare import PREFIX
 from perf.record import Record
 from perf.wire import Target, answers
@@ -90,36 +90,31 @@ http {{
 
 
 def measure(record: Record) -> None:
-    """Measure each system once, one after another."""
+    """Run every system at once, and measure one after another: those that nobody asks are idle."""
     if why := missing("wrk"):
         record.leave_out("wrk", why)
         return
     record.versions.update({name: version(name) for name in ("fastapi", "uvicorn")})
-    with _coplane("single") as target:
-        record.add("local_rps", "coplane", _loaded(target).rps)
-    with _uvicorn() as target:
-        floor = _loaded(target)
-    record.add("local_rps", "fastapi", floor.rps)
-    _add_remote(record, "uvicorn", floor)
-    with _coplane("multi") as target:
-        _add_remote(record, "coplane", _loaded(target))
+    systems = {"local": _coplane("single"), "floor": _uvicorn(), "remote": _coplane("multi")}
     if why := missing("nginx"):
         record.leave_out("nginx", why)
-        return
-    record.versions["nginx"] = _nginx_version()
-    with _nginx() as target:
-        _add_remote(record, "nginx", _loaded(target))
+    else:
+        record.versions["nginx"] = _nginx_version()
+        systems["nginx"] = _nginx()
+    with ExitStack() as running:
+        results = load_in_turn({name: _url(running.enter_context(made)) for name, made in systems.items()})
+    record.add("local_rps", "coplane", results["local"].rps)
+    record.add("local_rps", "fastapi", results["floor"].rps)
+    for system, name in (("uvicorn", "floor"), ("coplane", "remote"), ("nginx", "nginx")):
+        if name in results:
+            record.add("remote_rps", system, results[name].rps)
+            record.add("remote_p99_ms", system, results[name].p99_ms)
 
 
-def _add_remote(record: Record, system: str, result: LoadResult) -> None:
-    record.add("remote_rps", system, result.rps)
-    record.add("remote_p99_ms", system, result.p99_ms)
-
-
-def _loaded(target: Target) -> LoadResult:
-    (host, port), path = target
+def _url(target: Target) -> str:
     wait_until(lambda: answers(target), START_LIMIT_S)
-    return load(f"http://{host}:{port}{path}")
+    (host, port), path = target
+    return f"http://{host}:{port}{path}"
 
 
 @contextmanager
