@@ -19,7 +19,7 @@ from control_plane.launcher.blueprint import BUS_TIMEOUT_S, Blueprint, stop_boun
 from control_plane.launcher.control_servers import Doors, serving
 from control_plane.launcher.launch import Interrupted, Launch
 from control_plane.launcher.leadership import Leadership
-from control_plane.launcher.signals import held_signals, hold_signals, stop_signals
+from control_plane.launcher.signals import heeding, hold_signals
 from control_plane.launcher.succession import Legacy, Standing
 from control_plane.runtime import clock
 from control_plane.runtime.signal_guard import GuardedLoop
@@ -141,21 +141,17 @@ async def conduct(blueprint: Blueprint, prepared: Prepared) -> int:
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    hold_signals()  # what comes before the loop runs is heeded by it
     with asyncio.Runner(loop_factory=GuardedLoop) as runner:
         return runner.run(_interruptible(work))
 
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
     """Let signals cancel what comes before the launch listens to them by itself."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     assert task is not None
-    for number in stop_signals():
-        loop.add_signal_handler(number, task.cancel)
-    if held_signals():
-        task.cancel()
     try:
-        return await work
+        with heeding(lambda _: task.cancel()):
+            return await work
     except asyncio.CancelledError:
         raise Interrupted("the launch was interrupted before it was ready") from None
-    finally:
-        hold_signals()  # lest they go to a loop that has ended

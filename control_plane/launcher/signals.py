@@ -1,6 +1,7 @@
 """Signals of a launch: the first asks for a stop, a second one forces it, a third ends the process.
 
-None is lost while one event loop ends and the next begins: those that come meanwhile are kept waiting.
+A handler only notes them; whoever listens takes them from there when the event loop gets to it. So none is
+lost while one listener follows another, or one event loop ends and the next begins.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from contracts.errors import ExitCode
@@ -16,6 +17,8 @@ from control_plane.runtime.exit_guard import exit_process
 from control_plane.runtime.signal_guard import SignalGuard
 
 SIGNALS_TO_EXIT = 3
+
+Listener = Callable[[str], object]
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
@@ -25,39 +28,71 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 def hold_signals() -> None:
-    """Only note signals from here on, until an event loop heeds them; the third ends this process.
+    """Only note signals from here on, until somebody listens; the third ends this process.
 
     A handler and no mask: a mask would hold for this thread alone, and the kernel may choose another.
     """
+    _inbox.close()
     for number in stop_signals():
-        signal.signal(number, _note)
+        signal.signal(number, _inbox.note)
 
 
-def held_signals() -> bool:
-    """Tell whether signals came while they were held; they are forgotten by that."""
-    came = bool(_held)
-    _held.clear()
-    return came
+@contextlib.contextmanager
+def heeding(listener: Listener) -> Iterator[None]:
+    """Hand signals to `listener` by name, first those that are held; afterwards they are held again.
+
+    The third ends this process without it: a component that blocks the event loop, or swallows its
+    cancellation, must not be able to hold the launch. What it leaves behind is cleaned up by the next launch.
+    """
+    hold_signals()
+    _inbox.open(listener, asyncio.get_running_loop())
+    try:
+        yield
+    finally:
+        hold_signals()  # until it is known what follows: the end, or a new beginning
 
 
-def _note(number: int, _frame: FrameType | None) -> None:
-    _held.append(number)
-    if len(_held) >= SIGNALS_TO_EXIT:
-        exit_process(ExitCode.INTERRUPTED)
+class _Inbox:
+    """Signals by name, in the order in which they came: what was handed on to the listener, then the rest."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._handed_on = 0
+        self._listener: Listener | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal; a handler for the main thread."""
+        self.names.append(signal.Signals(number).name)
+        if len(self.names) >= SIGNALS_TO_EXIT:
+            exit_process(ExitCode.INTERRUPTED)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hand_on)
+
+    def open(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand on what waits and what comes, and forget what others were handed."""
+        del self.names[: self._handed_on]
+        self._handed_on = 0
+        self._listener, self._loop = listener, loop
+        loop.call_soon(self._hand_on)
+
+    def close(self) -> None:
+        """Hand on nothing."""
+        self._listener = self._loop = None
+
+    def _hand_on(self) -> None:
+        while self._listener is not None and self._handed_on < len(self.names):
+            self._handed_on += 1
+            self._listener(self.names[self._handed_on - 1])
 
 
-_held: list[int] = []
+_inbox = _Inbox()
 
 
 class Ending:
-    """What signals ask for: a stop, after that a forced one, and the third time the end of this process.
-
-    The third needs no event loop: a component that blocks the loop, or swallows its cancellation, must not
-    be able to hold the launch. What it leaves behind is cleaned up by the next launch.
-    """
+    """What is asked of a launch: a stop, and after that a forced one."""
 
     def __init__(self) -> None:
-        self._signals = 0
         self.asked = asyncio.Event()
         self.forced = asyncio.Event()
         self.reason = ""
@@ -65,7 +100,7 @@ class Ending:
     @property
     def signalled(self) -> bool:
         """Tell whether a signal came, although the event loop may not have heeded it any more."""
-        return self._signals > 0
+        return bool(_inbox.names)
 
     def ask(self, reason: str) -> None:
         """Ask for a stop; the second time, force it."""
@@ -76,20 +111,6 @@ class Ending:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Let SIGINT, SIGTERM and SIGHUP ask; afterwards they are held, whatever follows."""
-        loop, numbers = asyncio.get_running_loop(), stop_signals()
-
-        def arrived(number: int, _frame: FrameType | None) -> None:
-            self._signals += 1
-            if self._signals >= SIGNALS_TO_EXIT:
-                exit_process(ExitCode.INTERRUPTED)
-            loop.call_soon_threadsafe(self.ask, signal.Signals(number).name)
-
-        for number in numbers:
-            loop.remove_signal_handler(number)
-            signal.signal(number, arrived)
-        try:
-            with SignalGuard(numbers, alone=False):
-                yield
-        finally:
-            hold_signals()  # until it is known what follows: the end, or a new beginning
+        """Let SIGINT, SIGTERM and SIGHUP ask."""
+        with heeding(self.ask), SignalGuard(stop_signals(), alone=False):
+            yield

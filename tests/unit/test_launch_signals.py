@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from contracts.errors import ExitCode
 from control_plane.launch_options import LaunchOptions
 from control_plane.launcher.launch import Launch
 from control_plane.launcher.signals import Ending, stop_signals
@@ -33,17 +34,62 @@ except CoplaneError as exc:
     print(type(exc).__name__)
 """
 
+BETWEEN_TWO_LISTENERS = """
+import asyncio, os, signal, sys, uvloop
+from control_plane.launcher.signals import heeding
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_between_two_event_loops_interrupts_the_second(number: signal.Signals) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", BETWEEN_TWO_LOOPS, str(int(number))],
+async def main():
+    with heeding(lambda name: print("first", name)):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        with heeding(lambda name: print("second", name)):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            os.kill(os.getpid(), int(sys.argv[1]))
+        with heeding(lambda name: print("third", name)):
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner.run(main())
+"""
+WITHOUT_A_LOOP = """
+import asyncio, os, signal, sys
+from control_plane.launcher.signals import heeding
+
+async def main():
+    with heeding(lambda name: print("heeded")):
+        for _ in range(3):
+            os.kill(os.getpid(), int(sys.argv[1]))
+        print("still there")
+
+asyncio.run(main())
+"""
+
+
+def run(script: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-u", "-c", script, str(int(number))],
         stdout=subprocess.PIPE,
         text=True,
         timeout=30,
-        check=True,
+        check=False,
     )
-    assert done.stdout == "Interrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_two_event_loops_interrupts_the_second(number: signal.Signals) -> None:
+    assert run(BETWEEN_TWO_LOOPS, number).stdout == "Interrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_goes_to_who_listens_when_the_loop_gets_to_it(number: signal.Signals) -> None:
+    assert run(BETWEEN_TWO_LISTENERS, number).stdout == f"second {number.name}\nthird {number.name}\n"
+
+
+def test_a_third_signal_ends_the_process_whatever_keeps_its_loop() -> None:
+    done = run(WITHOUT_A_LOOP, signal.SIGTERM)
+
+    assert (done.returncode, done.stdout) == (ExitCode.INTERRUPTED, "")
 
 
 @pytest.mark.anyio
