@@ -49,11 +49,15 @@ class LogLoss(Observation):
 
 
 class ReplicaReport(Observation):
-    """The whole truth about one replica, as its host knows it; part of every heartbeat."""
+    """The whole truth about one replica, as its host knows it; part of every heartbeat.
+
+    `since`: when it got into its state. A host goes on to tell of replicas that have moved elsewhere.
+    """
 
     component: str
     replica: str
     state: ReplicaState
+    since: datetime | None = None
     prefix: str = ""
     uptime_s: float = 0.0
     health: Health | None = None

@@ -77,6 +77,7 @@ def _heartbeat(host: int, uptime_s: float) -> HostHeartbeat:
             component=name,
             replica=f"{name}-1",
             state=ReplicaState.READY,
+            since=now,
             prefix=f"/{name}",
             uptime_s=round(uptime_s, 3),
             health=Health(status="ok", latency_ms=0.2, checked_at=now),

@@ -61,7 +61,7 @@ class Launch:
     @property
     def interrupted(self) -> bool:
         """Tell whether a signal asked for the end."""
-        return self._ending.signalled
+        return self._ending.asked.is_set()
 
     async def conduct(self) -> int:
         """Wait until ready, then until somebody asks for a stop, then stop.

@@ -41,8 +41,9 @@ def hold_signals() -> None:
 def heeding(listener: Listener) -> Iterator[None]:
     """Hand signals to `listener` by name, first those that are held; afterwards they are held again.
 
-    The third ends this process without it: a component that blocks the event loop, or swallows its
-    cancellation, must not be able to hold the launch. What it leaves behind is cleaned up by the next launch.
+    The third that comes meanwhile ends this process without it: a component that blocks the event loop, or
+    swallows its cancellation, must not be able to hold the launch. What it leaves behind is cleaned up by
+    the next launch.
     """
     hold_signals()
     _inbox.open(listener, asyncio.get_running_loop())
@@ -56,34 +57,35 @@ class _Inbox:
     """Signals by name, in the order in which they came: what was handed on to the listener, then the rest."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self._names: list[str] = []
         self._handed_on = 0
         self._listener: Listener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal; a handler for the main thread."""
-        self.names.append(signal.Signals(number).name)
-        if len(self.names) >= SIGNALS_TO_EXIT:
+        self._names.append(signal.Signals(number).name)
+        if len(self._names) >= SIGNALS_TO_EXIT:
             exit_process(ExitCode.INTERRUPTED)
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._hand_on)
+            self._loop.call_soon_threadsafe(self.hand_on)
 
     def open(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand on what waits and what comes, and forget what others were handed."""
-        del self.names[: self._handed_on]
-        self._handed_on = 0
+        """Hand on what waits, and what comes."""
         self._listener, self._loop = listener, loop
-        loop.call_soon(self._hand_on)
+        loop.call_soon(self.hand_on)
 
     def close(self) -> None:
-        """Hand on nothing."""
+        """Hand on nothing, and forget what was."""
         self._listener = self._loop = None
+        del self._names[: self._handed_on]
+        self._handed_on = 0
 
-    def _hand_on(self) -> None:
-        while self._listener is not None and self._handed_on < len(self.names):
+    def hand_on(self) -> None:
+        """Hand on now what waits."""
+        while self._listener is not None and self._handed_on < len(self._names):
             self._handed_on += 1
-            self._listener(self.names[self._handed_on - 1])
+            self._listener(self._names[self._handed_on - 1])
 
 
 _inbox = _Inbox()
@@ -97,11 +99,6 @@ class Ending:
         self.forced = asyncio.Event()
         self.reason = ""
 
-    @property
-    def signalled(self) -> bool:
-        """Tell whether a signal came, although the event loop may not have heeded it any more."""
-        return bool(_inbox.names)
-
     def ask(self, reason: str) -> None:
         """Ask for a stop; the second time, force it."""
         if self.asked.is_set():
@@ -113,4 +110,7 @@ class Ending:
     def on_signals(self) -> Iterator[None]:
         """Let SIGINT, SIGTERM and SIGHUP ask."""
         with heeding(self.ask), SignalGuard(stop_signals(), alone=False):
-            yield
+            try:
+                yield
+            finally:
+                _inbox.hand_on()  # what came before this is over is not for whatever follows

@@ -16,6 +16,7 @@ from typing import Any
 from contracts.component import AsgiApp, Endpoint
 from contracts.errors import BusError
 from contracts.messages import (
+    EPOCH,
     ComponentTransitioned,
     HostHeartbeat,
     HostStopping,
@@ -31,7 +32,6 @@ log = logging.getLogger("coplane.directory")
 
 SERVING = frozenset({ReplicaState.READY, ReplicaState.DEGRADED})
 LEAVING = frozenset({ReplicaState.DRAINING})
-RUNNING = SERVING | LEAVING | {ReplicaState.STARTING, ReplicaState.STOPPING}
 MISSED_INTERVALS = 3
 SILENT_INTERVALS = 2
 HISTORY_READ = 500
@@ -113,13 +113,11 @@ class EventDirectory:
         """Return the state of every known replica, by component.
 
         No two processes run a replica of the same id. Where two tell of one, as after a move, or after a
-        death that kept a host from saying that its replica stopped, whoever runs it has it; of two such,
-        who spoke last, or this process.
+        death that kept a host from saying that its replica stopped, it is in the state that is the newest.
         """
-        hosts = sorted(self._hosts.values(), key=lambda host: host.last_seen_s)
-        reports = [report for host in hosts for report in host.replicas.values()]
-        reports += [report for report, _ in self._local.values()]
-        reports.sort(key=lambda report: (report.replica, report.state in RUNNING))
+        reports = [report for report, _ in self._local.values()]
+        reports += [report for host in self._hosts.values() for report in host.replicas.values()]
+        reports.sort(key=lambda report: (report.replica, report.since or EPOCH))
         known: dict[str, dict[str, str]] = {}
         for report in reports:
             known.setdefault(report.component, {})[report.replica] = report.state
@@ -227,6 +225,7 @@ class EventDirectory:
             component=message.component,
             replica=message.replica,
             state=message.to_state,
+            since=message.at,
             prefix=message.prefix,
             health=message.health,
             reason=message.reason,

@@ -83,6 +83,7 @@ class Replica:
         self.id = spec.id
         self.component = spec.component.name
         self.state = ReplicaState.PENDING
+        self._since = clock.utc_now()
         self.health: Health | None = None
         self.reason: str | None = None
         self.error: CoplaneError | None = None
@@ -134,6 +135,7 @@ class Replica:
             component=self.component,
             replica=self.id,
             state=self.state,
+            since=self._since,
             prefix=self.spec.component.address,
             uptime_s=round(clock.now_s() - self._started_s, 3) if self.state in LIVE else 0.0,
             health=self.health,
@@ -373,6 +375,7 @@ class Replica:
         if to_state is self.state:
             return
         from_state, self.state = self.state, to_state
+        self._since = clock.utc_now()
         self._around.changed(self, from_state)
 
     def _fail(self, error: CoplaneError, *, permanent: bool = False) -> None:

@@ -150,7 +150,7 @@ def test_a_gateway_is_not_taken_for_the_one_before_that_died_while_it_drained() 
         address = urlsplit(url)
         with socket.create_connection((address.hostname, address.port)) as unfinished:
             unfinished.sendall(b"POST /api/v1/stories HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n{")
-            assert request(f"{url}/-/ready")[0] == 200  # by now, that one has begun
+            wait_until(lambda: request(f"{url}/-/ready")[0] == 200)  # by then, that one has begun
 
             kill_anchor(novel, before)
             until_ready_again(novel, before)

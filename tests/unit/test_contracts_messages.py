@@ -73,6 +73,7 @@ EXAMPLES: tuple[Message, ...] = (
                 component="writer",
                 replica="writer-1",
                 state=ReplicaState.DEGRADED,
+                since=datetime(2026, 7, 1, 12, 0, 3, tzinfo=UTC),
                 prefix="/agents/writer",
                 uptime_s=12.3,
                 health=HEALTH,

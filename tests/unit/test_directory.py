@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 
 import pytest
 
-from contracts.messages import ComponentTransitioned, HostHeartbeat, to_fields
+from contracts.messages import EPOCH, ComponentTransitioned, HostHeartbeat, to_fields
 from contracts.status import ReplicaReport, ReplicaState
 from control_plane.brokers import Entry
 from control_plane.brokers.memory_transport import MemoryTransport
@@ -25,6 +26,15 @@ def heartbeat(component: str, prefix: str = "/") -> HostHeartbeat:
     return HostHeartbeat(
         host=f"h-{component}", pid=1, endpoint="unix:///s", interval_s=2.0, replicas=(report,)
     )
+
+
+def _report(replica: str, state: ReplicaState, since_s: float) -> ReplicaReport:
+    component = replica.rpartition("-")[0]
+    return ReplicaReport(component=component, replica=replica, state=state, since=_moment(since_s))
+
+
+def _moment(at_s: float) -> datetime:
+    return EPOCH + timedelta(seconds=at_s)
 
 
 class Remembering(MemoryTransport):
@@ -60,10 +70,13 @@ class Scene:
         await self.bus.append_log("t:ctl:events", to_fields(heartbeat(component, prefix)), max_len=100)
         await eventually(lambda: prefix in [endpoint.prefix for endpoint in self.directory.endpoints()])
 
-    async def transition(self, replica: str, state: ReplicaState, *, host: str = "") -> None:
+    async def transition(
+        self, replica: str, state: ReplicaState, *, host: str = "", at_s: float = 0.0
+    ) -> None:
         """Let a replica's host tell its new state, and wait until it was heard."""
         component = replica.rpartition("-")[0]
         message = ComponentTransitioned(
+            at=_moment(at_s),
             component=component,
             replica=replica,
             host=host or f"h-{replica}",
@@ -75,10 +88,16 @@ class Scene:
         await self.bus.append_log("t:ctl:events", to_fields(message), max_len=100)
         await self.directory.caught_up()
 
-    def run(self, replica: str, state: ReplicaState) -> None:
+    async def heartbeat(self, host: str, states: dict[str, tuple[ReplicaState, float]]) -> None:
+        """Let a host tell of its replicas, each with its state and since when, until it was heard."""
+        reports = tuple(_report(replica, state, since_s) for replica, (state, since_s) in states.items())
+        message = HostHeartbeat(host=host, pid=1, endpoint="unix:///s", interval_s=2.0, replicas=reports)
+        await self.bus.append_log("t:ctl:events", to_fields(message), max_len=100)
+        await self.directory.caught_up()
+
+    def tell(self, replica: str, state: ReplicaState, *, at_s: float) -> None:
         """Let this process tell of a replica of its own."""
-        component = replica.rpartition("-")[0]
-        self.directory.set_local(ReplicaReport(component=component, replica=replica, state=state), None)
+        self.directory.set_local(_report(replica, state, at_s), None)
 
     def replicas(self, component: str) -> list[tuple[str, bool]]:
         endpoints = self.directory.endpoints()
@@ -259,33 +278,35 @@ async def test_who_asks_again_waits_for_what_was_said_since() -> None:
 
 async def test_a_replica_in_this_process_is_not_what_a_dead_one_of_its_id_was_last() -> None:
     async with scene() as here:
-        await here.transition("gateway-1", ReplicaState.DRAINING, host="died while it drained")
+        here.tell("gateway-1", ReplicaState.READY, at_s=2.0)
 
-        here.run("gateway-1", ReplicaState.READY)
+        await here.transition("gateway-1", ReplicaState.DRAINING, host="died while it drained", at_s=1.0)
 
         assert here.directory.status()["gateway"] == {"gateway-1": "ready"}
 
 
-async def test_a_replica_is_what_the_host_said_that_spoke_of_it_last() -> None:
+@pytest.mark.parametrize("state", [ReplicaState.PENDING, ReplicaState.READY, ReplicaState.FAILED])
+async def test_a_replica_is_in_its_newest_state_and_not_what_a_dead_host_said_last(
+    state: ReplicaState,
+) -> None:
     async with scene() as here:
-        await here.transition("outliner-1", ReplicaState.STARTING, host="now")
-        here.now_s = 1.0
-        await here.transition("outliner-1", ReplicaState.DRAINING, host="before")
-        here.now_s = 2.0
+        await here.heartbeat("old", {"outliner-1": (ReplicaState.READY, 1.0)})
+        await here.heartbeat("new", {"outliner-1": (state, 2.0)})
+        assert here.directory.status()["outliner"] == {"outliner-1": state}
 
-        await here.transition("outliner-1", ReplicaState.READY, host="now")
-
-        assert here.directory.status()["outliner"] == {"outliner-1": "ready"}
+        await here.transition("outliner-1", ReplicaState.DRAINING, host="old", at_s=1.5)
+        assert here.directory.status()["outliner"] == {"outliner-1": state}
 
 
-async def test_a_replica_that_moved_is_not_stopped_as_it_is_where_it_was() -> None:
-    """A host that holds others as well goes on to tell that it stopped this one."""
+@pytest.mark.parametrize("ended", [ReplicaState.STOPPED, ReplicaState.FAILED])
+async def test_a_replica_that_moved_is_not_in_the_state_in_which_it_left(ended: ReplicaState) -> None:
+    """A host that holds others as well goes on to tell that this one ended."""
     async with scene() as here:
-        here.run("outliner-1", ReplicaState.STOPPED)
-        await here.transition("outliner-1", ReplicaState.READY, host="elsewhere")
-        here.run("critic-1", ReplicaState.READY)
-        await here.transition("critic-1", ReplicaState.FAILED, host="elsewhere")
+        here.tell("critic-1", ended, at_s=1.0)
+        ready = (ReplicaState.READY, 2.0)
+        await here.heartbeat("there", {"critic-1": ready, "outliner-1": ready})
+        await here.heartbeat("here", {"outliner-1": (ended, 1.0), "editor-1": ready})
 
         states = here.directory.status()
-        assert states["outliner"] == {"outliner-1": "ready"}
         assert states["critic"] == {"critic-1": "ready"}
+        assert states["outliner"] == {"outliner-1": "ready"}

@@ -52,6 +52,25 @@ async def main():
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
     runner.run(main())
 """
+AROUND_AN_ENDING = """
+import asyncio, os, signal, sys
+from control_plane.launcher.assembly import run_loop
+from control_plane.launcher.signals import Ending
+
+async def ask(before, at_the_end):
+    ending = Ending()
+    for _ in range(before):
+        os.kill(os.getpid(), int(sys.argv[1]))
+    with ending.on_signals():
+        await asyncio.sleep(0.01)
+        for _ in range(at_the_end):
+            os.kill(os.getpid(), int(sys.argv[1]))
+    print(ending.asked.is_set(), ending.forced.is_set())
+
+for before, at_the_end in ((1, 0), (0, 1), (2, 0), (1, 1)):
+    run_loop(ask(before, at_the_end))
+    run_loop(asyncio.sleep(0.01))
+"""
 WITHOUT_A_LOOP = """
 import asyncio, os, signal, sys
 from control_plane.launcher.signals import heeding
@@ -84,6 +103,13 @@ def test_a_signal_between_two_event_loops_interrupts_the_second(number: signal.S
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_goes_to_who_listens_when_the_loop_gets_to_it(number: signal.Signals) -> None:
     assert run(BETWEEN_TWO_LISTENERS, number).stdout == f"second {number.name}\nthird {number.name}\n"
+
+
+def test_a_launch_is_asked_by_each_signal_once_and_what_follows_by_none_of_them() -> None:
+    """Whether it came while nobody listened yet, or too late for the loop to get to it."""
+    done = run(AROUND_AN_ENDING, signal.SIGTERM)
+
+    assert done.stdout.split("\n") == ["True False", "True False", "True True", "True True", ""]
 
 
 def test_a_third_signal_ends_the_process_whatever_keeps_its_loop() -> None:
