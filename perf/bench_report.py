@@ -80,7 +80,7 @@ def _missed(missed: Sequence[Outcome]) -> Iterable[str]:
 
 def _measurement(name: str, systems: Mapping[str, Sequence[float]]) -> Iterable[str]:
     yield from ("", f"## {_title(name)}", "", f"![{_title(name)}](bench-{_slug(name)}.svg)", "")
-    yield from ("| system | median (lowest to highest) | rounds |", "| --- | --- | --- |")
+    yield from ("| system | median (lowest to highest) | samples |", "| --- | --- | --- |")
     for system, samples in systems.items():
         yield f"| {system} | {spread(samples)} | {len(samples)} |"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 CONNECTIONS = 16
-TURNS = 4
+TURNS = 8
 TURN_S = 1
 # Of a run beyond its own duration: wrk waits for nobody, so this is reached by a stuck machine only.
 TIMEOUT_S = 30
