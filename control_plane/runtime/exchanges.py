@@ -107,17 +107,20 @@ class Exchange:
                     return
                 self.started = True
                 self.endless = _is_event_stream(message)
-                self._wake()
+                if self.closing:
+                    self._wake()
             case "http.response.body":
                 if self._held:
                     await self._hold_or_release(message)
                     return
-                self._refuse_while_closing()
+                if self.closing:
+                    self._refuse_to_go_on()
                 self.complete = not message.get("more_body", False)
             case "websocket.accept" | "websocket.http.response.start":
                 self.started = True
             case "websocket.send":
-                self._refuse_while_closing()
+                if self.closing:
+                    self._refuse_to_go_on()
             case "websocket.close":
                 self.complete = True
             case "websocket.http.response.body":
@@ -196,7 +199,7 @@ class Exchange:
             self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await self._send(message)
 
-    def _refuse_while_closing(self) -> None:
+    def _refuse_to_go_on(self) -> None:
         if self._ending:
             raise ConnectionClosing
 

@@ -93,7 +93,8 @@ class HttpServer:
             exchange.close()
         try:
             await self._app(scope, exchange.receive, exchange.send)
-            await exchange.finish()
+            if not exchange.complete:
+                await exchange.finish()
         except ConnectionClosing:
             if exchange.closing and not exchange.given_up:
                 await exchange.finish()

@@ -163,7 +163,8 @@ class Guard:
             exchange.close()
         try:
             await self._app(scope, exchange.receive, exchange.send)
-            await exchange.finish()
+            if not exchange.complete:
+                await exchange.finish()
         except ConnectionBroken:
             raise
         except ConnectionClosing:
