@@ -53,7 +53,7 @@ lint: $(INSTALLED_DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; wants nginx and wrk. 10 minutes.
+# Fetches supervisord, circus, honcho and pm2 (npm) into a temporary folder; wants nginx and wrk. 11 minutes.
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m perf.bench $(ARGS)
 

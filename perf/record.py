@@ -1,4 +1,4 @@
-"""What a benchmark measured: samples by measurement and system, one for each round, in the order of rounds.
+"""What a benchmark measured: samples by measurement and system, one or more a round, in the order of rounds.
 
 The last part of a measurement's name is its unit: `start_s`, `memory_mb`, `remote_rps`.
 """
@@ -21,7 +21,7 @@ class Record:
         self.versions: dict[str, str] = {}
 
     def add(self, measurement: str, system: str, value: float) -> None:
-        """Add the sample of one round."""
+        """Add a sample."""
         self.samples.setdefault(measurement, {}).setdefault(system, []).append(value)
 
     def leave_out(self, what: str, why: str) -> None:

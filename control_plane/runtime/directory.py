@@ -112,12 +112,13 @@ class EventDirectory:
     def status(self) -> Mapping[str, Any]:
         """Return the state of every known replica, by component.
 
-        No two processes run a replica of the same id. Where two tell of one, as after a move, or after a
-        death that kept a host from saying that its replica stopped, it is in the state that is the newest.
+        No two hosts are to run a replica of the same id. Where two tell of one, as after a move, or after a
+        death that kept a host from saying that its replica stopped, it is in the state that is the newest;
+        not stopped, though, where it is anything else: one that moved may have taken long to end.
         """
         reports = [report for report, _ in self._local.values()]
         reports += [report for host in self._hosts.values() for report in host.replicas.values()]
-        reports.sort(key=lambda report: (report.replica, report.since or EPOCH))
+        reports.sort(key=_newest_last)
         known: dict[str, dict[str, str]] = {}
         for report in reports:
             known.setdefault(report.component, {})[report.replica] = report.state
@@ -265,6 +266,11 @@ class EventDirectory:
             for report in host.replicas.values():
                 if report.state in states and report.prefix:
                     yield _endpoint(report, address=host.address)
+
+
+def _newest_last(report: ReplicaReport) -> tuple[str, bool, float]:
+    since = report.since or EPOCH
+    return report.replica, report.state is not ReplicaState.STOPPED, since.timestamp()
 
 
 def _order(entry_id: str) -> tuple[int, ...]:
