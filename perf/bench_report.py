@@ -44,7 +44,7 @@ def _lines(record: Record, duration_s: int) -> Iterable[str]:
     )
     yield from (f"Left out, {what}: {why}\n" for what, why in record.left_out.items())
     yield from (
-        "| goal | compared with | measured (single rounds) | bound | reached |",
+        "| goal | compared with | median of the rounds (lowest to highest) | bound | reached |",
         "|" + " --- |" * 5,
     )
     reached = list(outcomes(record))

@@ -47,7 +47,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a goal: the value of the medians, and the lowest and highest of single rounds."""
+    """What came of a goal: the median, the lowest and the highest of single rounds."""
 
     goal: Goal
     value: float
@@ -97,9 +97,9 @@ def outcomes(record: Record) -> Iterator[Outcome]:
         theirs = _compared(record, goal)
         if not ours or not theirs:
             continue
-        value = statistics.median(ours) / statistics.median(theirs)
+        # Not the ratio of two medians, which may be of rounds that the machine ran at different speeds.
         rounds = [one / other for one, other in zip(ours, theirs, strict=False)]
-        yield Outcome(goal, value, min(rounds), max(rounds))
+        yield Outcome(goal, statistics.median(rounds), min(rounds), max(rounds))
 
 
 def _compared(record: Record, goal: Goal) -> list[float]:
