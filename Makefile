@@ -25,7 +25,7 @@ run: $(INSTALLED)
 	@$(BIN)/ctl launch $(ARGS)
 
 # Two at a time, the slow ones too: they mostly wait, and what holds only on an idle machine does not hold.
-# Those of whole backends run without the tracer: it makes processes three times as slow, and hides races.
+# Those of whole backends run without the tracer: it makes processes two to three times as slow, and hides races.
 test: $(INSTALLED_DEV)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 $(FAST_TESTS)

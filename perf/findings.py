@@ -30,13 +30,14 @@ _FINDINGS = {
         "Of some 105 µs a request, 83 are uvicorn's and FastAPI's: fewer than the 96 of FastAPI alone, "
         "since a component's routes are called without an included router, without the outer middlewares, "
         "and without asking at each request whether telemetry has been configured meanwhile. The gateway "
-        "takes about 11 (headers, the request id, the deadline, the choice of a replica), the walls "
-        "around the gateway and the component 6, the server below 3."
+        "takes about 11 (headers, the request id, the deadline, the choice of a replica), the server and "
+        "the walls around the gateway and the component 7."
     ),
     ("remote_rps", "coplane"): (
-        "The gateway's process is the busier one. Three fifths of a request's time there are Python code "
-        "between its arrival at the application and its end, a third goes to reading and parsing on both "
-        "sides; a fifth of all was the system call of writing, before head and body went out together."
+        "The component's process is the busier one: 78 µs of processor time a request, where the gateway's "
+        "takes 66; behind nginx, which takes 36, uvicorn took 87. Three fifths of the gateway's are Python "
+        "code between a request's arrival at the application and its end, a third goes to reading and "
+        "parsing on both sides."
     ),
     ("memory_per_s", "coplane"): (
         "Of 7.3 µs a message, 3.8 go to publishing it and 3.5 to its delivery; 2 of all are JSON and "

@@ -93,7 +93,7 @@ class HttpServer:
             exchange.close()
         try:
             await self._app(scope, exchange.receive, exchange.send)
-            if not exchange.complete:
+            if not exchange.complete:  # almost all are: it spares a coroutine
                 await exchange.finish()
         except ConnectionClosing:
             if exchange.closing and not exchange.given_up:

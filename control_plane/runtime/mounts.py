@@ -163,7 +163,7 @@ class Guard:
             exchange.close()
         try:
             await self._app(scope, exchange.receive, exchange.send)
-            if not exchange.complete:
+            if not exchange.complete:  # almost all are: it spares a coroutine
                 await exchange.finish()
         except ConnectionBroken:
             raise

@@ -265,14 +265,6 @@ async def _never_asked(*_: object) -> None:
     raise AssertionError("nothing is asked here")
 
 
-async def test_a_replica_that_moved_is_not_stopped_because_the_old_one_took_long_to_end() -> None:
-    async with scene() as here:
-        await here.heartbeat("there", {"outliner-1": (ReplicaState.READY, 2.0)})
-        await here.heartbeat("here", {"outliner-1": (ReplicaState.STOPPED, 3.0)})
-
-        assert here.directory.status()["outliner"] == {"outliner-1": "ready"}
-
-
 async def test_who_asks_again_waits_for_what_was_said_since() -> None:
     """A gateway that is to drain must not take itself for the last one, because it reads a moment late."""
     async with scene() as here:
@@ -318,3 +310,11 @@ async def test_a_replica_that_moved_is_not_in_the_state_in_which_it_left(ended: 
         states = here.directory.status()
         assert states["critic"] == {"critic-1": "ready"}
         assert states["outliner"] == {"outliner-1": "ready"}
+
+
+async def test_a_replica_that_moved_is_not_stopped_because_the_old_one_took_long_to_end() -> None:
+    async with scene() as here:
+        await here.heartbeat("there", {"outliner-1": (ReplicaState.READY, 2.0)})
+        await here.heartbeat("here", {"outliner-1": (ReplicaState.STOPPED, 3.0)})
+
+        assert here.directory.status()["outliner"] == {"outliner-1": "ready"}
