@@ -147,11 +147,11 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Let signals cancel what comes before the launch listens to them by itself."""
+    """Let signals cancel what the launch does not listen to by itself: what comes before it, and after."""
     task = asyncio.current_task()
     assert task is not None
     try:
         with heeding(lambda _: task.cancel()):
             return await work
     except asyncio.CancelledError:
-        raise Interrupted("the launch was interrupted before it was ready") from None
+        raise Interrupted("the launch was interrupted") from None

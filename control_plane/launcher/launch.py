@@ -24,7 +24,7 @@ log = logging.getLogger("coplane.launch")
 
 
 class Interrupted(LaunchError):
-    """The user interrupted a launch before it was ready."""
+    """The user interrupted a launch: before it was ready, or what remained of one that had failed."""
 
     code = "E2012"
     exit_code = ExitCode.INTERRUPTED
